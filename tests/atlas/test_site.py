@@ -108,9 +108,9 @@ def test_a_page_shows_verdict_criterion_figures_and_ablation(site):
     text = (site / "par.html").read_text(encoding="utf-8")
     assert "mean gold (a) ≥ 1.5" in text
     assert "Passed" in text
-    assert "Run so, it does not pass, as it must." in text
+    assert "With this ablation the criterion fails, as it must." in text
     assert "1.500" in text
-    assert "-4.900 to 7.900" in text
+    assert "−4.900 to 7.900" in text
     assert "rewardsmith.transforms.links.reference_link" in text
     assert "data:image/svg+xml" in text
 
@@ -164,4 +164,4 @@ def test_the_table_groups_arms_by_metric_beside_their_ablation(tmp_path):
     text = (tmp_path / "par.html").read_text(encoding="utf-8")
     table = text[text.index("<h3>gold</h3>") :].partition("</table>")[0]
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("</tr>")]
-    assert rows[1:3] == [["a", "1.500", "-4.900 to 7.900", "2.000"], ["b", "0.000", "one seed", "0.000"]]
+    assert rows[1:3] == [["a", "1.500", "−4.900 to 7.900", "2.000"], ["b", "0.000", "one seed", "0.000"]]

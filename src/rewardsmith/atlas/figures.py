@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 INK = "#1c2330"
 MARKERS = "os^DvP*X<"  # more than colors, so that no two of many arms share both
-ABBREVIATIONS = {"auroc", "dpo", "ece", "grpo", "kl", "lsc", "mm", "par", "ppo", "rlcr", "rlvr", "uwo"}
+ABBREVIATIONS = frozenset({
+    "auc", "auroc", "bce", "bt", "carm", "ce", "cream", "dno", "dpo", "ece", "fapo", "grpo", "ipo", "kl", "lsc", "mad",
+    "mm", "mrr", "par", "ppo", "rlcr", "rlvr", "rpo", "sft", "srlm", "uwo",
+})  # fmt: skip
+SPELLINGS = {"carlo": "Carlo", "log10": "log₁₀", "monte": "Monte", "r2": "r²", "r3": "R³", "slic": "SLiC"}
 
 
 def plain(name: str) -> str:
@@ -31,7 +35,7 @@ def plain(name: str) -> str:
     >>> plain("gold_at_kl_1"), plain("par_10")
     ('gold at KL 1', 'PAR 10')
     """
-    return " ".join(word.upper() if word in ABBREVIATIONS else word for word in name.split("_"))
+    return " ".join(word.upper() if word in ABBREVIATIONS else SPELLINGS.get(word, word) for word in name.split("_"))
 
 
 def spread(results: Results, name: str) -> tuple[float, float]:
@@ -75,8 +79,9 @@ def dots(
     axes.set_yticks(range(len(shown)), list(shown.values()))
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(*_limits(drawn))
+    axes.locator_params(axis="x", nbins=5)  # marks of many digits do not run into each other
     axes.set_xlabel(fill(label, 40))
-    axes.figure.set_figheight(0.9 + 0.28 * len(shown))  # type: ignore[union-attr]
+    axes.figure.set_figheight(0.9 + (0.22 + 0.06 * len(series)) * len(shown))  # type: ignore[union-attr]
     if len(series) > 1:
         _legend(axes)
 
@@ -210,5 +215,9 @@ def picture(draw: Callable[[Axes], None]) -> str:
 
     with mpl.rc_context({"font.size": 9, "axes.spines.left": False, "ytick.major.size": 0}, fname=HOUSE_STYLE):
         figure = Figure(figsize=(4.2, 3.0), layout="constrained")
-        draw(figure.add_subplot())
+        axes = figure.add_subplot()
+        draw(axes)
+        figure.draw_without_rendering()
+        if axes.xaxis.label.get_window_extent().x1 > figure.bbox.x1:  # beside wide labels of rows
+            axes.set_xlabel(axes.get_xlabel(), loc="right")
         return picture_uri(figure)

@@ -85,11 +85,20 @@ def _sentence(text: str) -> str:
     'mean gold at KL 1 (PAR 10) ≥ 0.5'
     """
     text = re.sub(r"([\w.]+)/([\w.]+)", lambda name: f"{plain(name[1])} ({plain(name[2])})", text)
-    return re.sub(r"\w*_\w*", lambda name: plain(name[0]), text)
+    return _minus(re.sub(r"\w*_\w*", lambda name: plain(name[0]), text))
 
 
 def _digits(value: float) -> str:
-    return f"{round(value, 3) + 0.0:.3f}"  # + 0.0: no minus before a zero
+    return _minus(f"{round(value, 3) + 0.0:.3f}")  # + 0.0: no minus before a zero
+
+
+def _minus(value: object) -> str:
+    """Set the sign of negative numbers as in the texts around them.
+
+    >>> _minus("≥ -0.1, a 1e-05 of best-of-4")
+    '≥ −0.1, a 1e-05 of best-of-4'
+    """
+    return re.sub(r"(?<![\w-])-(?=[\d.])", "−", str(value))
 
 
 ENVIRONMENT = Environment(
@@ -99,4 +108,4 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters.update(digits=_digits, mean=fmean, plain=plain, prose=_prose, sentence=_sentence)
+ENVIRONMENT.filters.update(digits=_digits, mean=fmean, minus=_minus, plain=plain, prose=_prose, sentence=_sentence)

@@ -178,4 +178,20 @@ def sharpened(tree: PrefixTree, table: Tensor, ref: Tensor, kl: Tensor) -> Tenso
     return found
 
 
-figure = partial(plane, x=("kl", "KL from the reference (nats)"), y=("gold", "gold"), level=None)
+figure = partial(
+    plane,
+    x=("kl", "KL from the reference (nats)"),
+    y=("gold", "gold"),
+    arms={
+        "reference": "reference",
+        "dpo": "DPO",
+        "student": "student",
+        "student_reference": "student, no reverse model",
+        "student_adaptive": "student, α by token, k = 1.5",
+        "student_adaptive_15": "student, α by token, k = 15",
+        "dpo_longer": "DPO, more steps",
+        "decoded": "the teacher's logits",
+        "sharpened": "DPO, lower temperature",
+    },
+    level=None,
+)

@@ -149,7 +149,7 @@ def summarized(found: dict[str, dict[str, Tensor]], n_seeds: int, n_worlds: int)
 
 figure = partial(
     curves,
-    at=CHECKPOINTS,
+    at={str(step): str(step) for step in CHECKPOINTS},
     lines={
         "DPO, β of .01": "gold_{0}/dpo",
         "IPO, β of .01": "gold_{0}/ipo",

@@ -173,5 +173,16 @@ def judged_on(
 figure = partial(
     dots,
     series={"AUC of tokens": "auc/{}", "first error found": "found/{}", "best of 16": "best_16/{}"},
+    rows={
+        "log_reference": "reference's likelihood",
+        "counts": "table of counts",
+        "ce": "cross-entropy",
+        "dpo": "DPO",
+        "ce_scarce": "cross-entropy, 16 roll-outs",
+        "dpo_scarce": "DPO, 16 roll-outs",
+        "sft_on_right": "fine-tuned on right ones",
+        "value": "value network",
+        "monte_carlo": "… on Monte Carlo labels",
+    },
     label="share",
 )

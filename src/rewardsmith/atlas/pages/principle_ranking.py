@@ -177,6 +177,12 @@ def accuracies(ranker: Ranker, lists: Lists, world: World) -> tuple[dict[str, Te
 figure = partial(
     dots,
     series={"principles trained on": "seen/{}", "unseen principles": "held_out/{}"},
-    rows=("bt", "bt_one_pair", "bins", "list_grpo", "bt_no_principle"),
+    rows={
+        "bt": "Bradley-Terry",
+        "bt_one_pair": "… with one pair per list",
+        "bins": "cross-entropy in five bins",
+        "list_grpo": "GRPO on lists",
+        "bt_no_principle": "Bradley-Terry, no principle",
+    },
     label="share of pairs ranked right",
 )

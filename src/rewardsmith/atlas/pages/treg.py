@@ -148,7 +148,19 @@ def correlation(values: Tensor, token_gold: Tensor, policy: Tensor) -> Tensor:
 figure = partial(
     dots,
     series={"gold": "gold/{}"},
-    rows=("reference", "better_prompt", "dpo", "dpo_tuned", "contrast_pairs", "linear", "squared", "squared_alone",
-          "squared_shuffled", "squared_gold", "decoding_at_its_kl", "decoding_2"),
+    rows={
+        "reference": "reference",
+        "better_prompt": "the better instruction",
+        "dpo": "DPO, β of .1",
+        "dpo_tuned": "DPO, its best β",
+        "contrast_pairs": "DPO, pairs by instruction too",
+        "linear": "linear form",
+        "squared": "squared form",
+        "squared_alone": "squared form without DPO",
+        "squared_shuffled": "squared form, shuffled",
+        "squared_gold": "squared form, gold tokens",
+        "decoding_at_its_kl": "decoding, same KL",
+        "decoding_2": "decoding, γ of 2",
+    },
     label="gold",
-)  # fmt: skip
+)
