@@ -125,6 +125,23 @@ def test_a_folder_that_is_gone_or_replaced_by_a_link_is_all_deleted(sandbox, tmp
         file_states(sandbox / "gone")
 
 
+def test_a_link_stands_for_its_folder_and_a_relative_path_for_where_it_was(sandbox, tmp_path_factory, monkeypatch):
+    runs = tmp_path_factory.mktemp("runs")
+    (runs / "latest").symlink_to(sandbox)
+    monkeypatch.chdir(runs)
+    with FileGuard("latest", on_change="record") as guard:
+        os.chdir("/")
+    assert guard.changes == ()
+    os.chdir(runs)
+    with FileGuard("latest", on_change="record") as guard:
+        (sandbox / "tests/test_it.py").write_text("assert True")
+    assert [str(one) for one in guard.changes] == ["changed 'tests/test_it.py'"]
+    with FileGuard("latest/tests", on_change="record") as guard:
+        (runs / "latest").unlink()
+        (runs / "latest").symlink_to(tmp_path_factory.mktemp("other"))
+    assert [str(one) for one in guard.changes] == ["deleted 'test_it.py'"]
+
+
 @pytest.fixture
 def deep(sandbox):
     code = f"import os\nos.chdir({os.fspath(sandbox)!r})\nfor _ in range(1100): os.mkdir('d'); os.chdir('d')"

@@ -164,7 +164,7 @@ class FileGuard:
     and before the reward does: a rollout that left a process behind can still change files afterwards.
 
     Args:
-        folder: everything below it is compared.
+        folder: everything below it is compared; a link to a folder stands for that folder.
         allow: paths that may change; see `file_changes`.
         on_change: "raise" `TamperedFilesError` at the end of the block (a note on the error, if the block raised one),
             or "record".
@@ -184,10 +184,13 @@ class FileGuard:
             raise ValueError(f"FileGuard: on_change is {on_change!r}. Choose 'raise' or 'record'.")
         self.folder, self.allow, self.on_change = Path(folder), tuple(allow), on_change
         self.changes: tuple[FileChange, ...] = ()
+        self._place, self._real = self.folder, self.folder
         self._before: dict[str, FileState] = {}
 
     def __enter__(self) -> FileGuard:
-        self._before, self.changes = file_states(self.folder), ()
+        self._place = self.folder.absolute()  # the rollout may change the working folder
+        self._real = self._place.resolve()
+        self._before, self.changes = file_states(self._real), ()
         unread = [path for path, of in self._before.items() if of.kind != "link" and of.digest.startswith(UNREADABLE)]
         unread = [path for path in unread if not any(fnmatchcase(path, pattern) for pattern in self.allow)]
         if unread:
@@ -200,7 +203,8 @@ class FileGuard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        after = {} if self.folder.is_symlink() or not self.folder.is_dir() else file_states(self.folder)
+        same = self._place.resolve() == self._real and self._real.is_dir()  # no link was put in its place
+        after = file_states(self._real) if same else {}
         self.changes = file_changes(self._before, after, allow=self.allow)
         if self.changes and self.on_change == "raise":
             shown = "; ".join(map(str, self.changes[:5])) + ("; …" if len(self.changes) > 5 else "")

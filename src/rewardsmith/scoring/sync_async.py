@@ -9,6 +9,8 @@ from functools import partial, wraps
 from types import new_class
 from typing import Any, ClassVar
 
+from rewardsmith.scoring.waiting import awaited
+
 Calls = Generator[Sequence[Callable[[], Any]], list[Any], Any]
 """A generator that yields calls, receives their results in order, and returns its own result."""
 
@@ -79,7 +81,7 @@ class SyncOrAsync:
         object.__setattr__(self, "__class__", type(self).awaiting if is_async else type(self).direct)
 
 
-def finished(results: Mapping[str, Any], run: Callable[[Any], Any] = asyncio.run) -> dict[str, Any]:
+def finished(results: Mapping[str, Any], run: Callable[[Any], Any] = awaited) -> dict[str, Any]:
     """Return the results by name; awaitable ones are awaited concurrently in one coroutine that `run` runs."""
     waiting = {name: result for name, result in results.items() if inspect.isawaitable(result)}
 

@@ -156,6 +156,14 @@ def test_a_reply_that_was_cut_off_or_refused_is_no_verdict_on_this_row(serve):
         raise empty
 
 
+def test_a_text_that_was_filtered_or_broke_off_is_no_reply(serve):
+    _, backend = serve(*(says("Verdict: YES", finish_reason=why) for why in ("content_filter", "error")))
+    filtered, broken = refused(backend), refused(backend)
+    assert (filtered.reason, broken.reason) == ("none", "endpoint")
+    with pytest.raises(JudgeError, match=r"broke its reply off\. Check the server\. It said 'Verdict: YES'"):
+        raise broken
+
+
 def test_a_server_that_is_not_there_is_a_failure_with_the_system_s_words(key):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]  # free again once closed
@@ -425,7 +433,9 @@ def test_limits_below_their_least_are_refused(options):
         ChatBackend("tiny", **options)
 
 
-@pytest.mark.parametrize("address", ["localhost:8000/v1", "", "ftp://here/v1", "http:///v1"])
+@pytest.mark.parametrize(
+    "address", ["localhost:8000/v1", "", "ftp://here/v1", "http:///v1", "http://a/v1?version=2", " http://a/v1"]
+)
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(ValueError, match=r"is no address\. Begin it with http:// or https://"):
         ChatBackend("tiny", base_url=address)

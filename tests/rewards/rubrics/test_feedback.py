@@ -64,6 +64,14 @@ def test_a_reply_of_which_any_part_is_unreadable_is_refused_whole(text):
     assert parse_principles(text) is None
 
 
+def test_only_texts_are_sent():
+    backend = Reads({"Fine.": '{"principles": []}'})  # knows no other text
+    found = asyncio.run(extract_principles(["Fine.", None, float("nan"), " "], backend))
+    assert found == [[], *[Unscored("the feedback is no text")] * 3]
+    with pytest.raises(ValueError, match=r"extract_principles: feedback is the text 'Fine\.'\. Give a list of texts"):
+        asyncio.run(extract_principles("Fine.", backend))
+
+
 def test_no_principle_is_an_answer():
     assert parse_principles('{"principles": []}') == []
 

@@ -198,7 +198,11 @@ def test_the_response_format_accepts_what_is_read_and_nothing_else():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Criterion(" ", "?"), r"Criterion: name ' ' or question '\?' is blank\. Write both\."),
+        (lambda: Criterion(" ", "?"), r"Criterion: name ' ' or question '\?' is no text\. Write both\."),
+        (lambda: Criterion(1, "?"), r"Criterion: name 1 or question '\?' is no text"),
+        (lambda: Criterion("a", "?", "2"), r"Criterion: the weight of 'a' is '2'\. Pass a finite number"),
+        (lambda: Rubric((one for one in [RIGHT]), None), r"Rubric: criteria is '<gen.*\. Give a list of `Criterion`"),
+        (lambda: combined([], []), r"combined: there are no criteria, so nothing was checked\. Give at least one"),
         (lambda: Criterion("a", "?", 0.0), r"Criterion: the weight of 'a' is 0\.0\. Pass a finite number"),
         (lambda: Criterion("a", "?", float("nan")), r"Criterion: the weight of 'a' is nan"),
         (lambda: Rubric([], None), r"Rubric: the names of its criteria are \[\]\. Give at least one"),
@@ -245,12 +249,24 @@ def test_a_file_keeps_the_rubric(tmp_path, suffix):
         ("r.yaml", "criteria:\n- {name: a}", r"at \$\.criteria\[0\]: 'question' is a required property"),
         ("r.yaml", "criteria:\n- {name: a, question: b, gates: true}", r"\('gates' was unexpected\)"),
         ("r.yaml", "criteria: !!python/object:os.system []", r"is not YAML \(could not determine a constructor"),
+        ("r.yaml", "criteria:\n- {name: a, question: b, weight: 0}", r"Rubric\.read: .*r\.yaml: Criterion: the weight"),
+        ("r.yaml", "criteria:\n- {name: a, question: b}\ncombine: sum", r"Rubric\.read: .*r\.yaml: Rubric: combine is"),
         ("r.yaml", "criteria: &a [*a]", r"at \$\.criteria|is not YAML"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_place(tmp_path, name, text, message):
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
+        Rubric.read(tmp_path / name, backend=None)
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.yaml"])
+def test_a_file_is_read_with_a_byte_order_mark_and_named_where_it_is_not_utf_8(tmp_path, name):
+    text = '{"criteria": [{"name": "é", "question": "Is it?"}]}'
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert Rubric.read(tmp_path / name, backend=None).criteria[0].name == "é"
+    (tmp_path / name).write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=rf"Rubric\.read: .*{name} is not .* can't decode byte 0xe9"):
         Rubric.read(tmp_path / name, backend=None)
 
 

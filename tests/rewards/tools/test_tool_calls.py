@@ -1,10 +1,12 @@
 """Tool calls: the syntaxes that are read, what is refused, the score against every matching, and what is not paid."""
 
 import json
+import math
 import pickle
 import random
 from itertools import permutations
 
+import numpy as np
 import pytest
 
 from rewardsmith.rewards import ToolCall, ToolCallReward, compare_calls, read_tool_calls, tool_format
@@ -189,12 +191,23 @@ def test_schemas_of_the_tools_are_checked():
     assert tool_format(["It is 4.", "f(x=1)"], answer=["[]", "[]"]) == [1.0, 0.0]
 
 
+@pytest.mark.parametrize("field", ["parameters", "input_schema", "inputSchema"])
+def test_arrays_of_pandas_and_the_tools_of_other_providers_are_read(field):
+    tools = np.array([{"name": "f", field: {"type": "object", "required": ["x"]}}], dtype=object)
+    answer = np.array([{"name": "f", "arguments": {"x": 1}}], dtype=object)
+    assert tool_format(["f(x=1)", "f(y=1)"], [tools] * 2) == [1.0, 0.0]
+    assert ToolCallReward()(["f(x=1)", "f(y=1)"], [answer] * 2, [tools] * 2) == [3.0, -3.0]
+    for none in ([], "[]", "", "null", None, math.nan, np.array([])):  # no tools to check against
+        assert ToolCallReward()(["f(x=1)"], [answer], [none]) == [3.0]
+
+
 def test_what_options_may_be():
     for options, message in (
         ({"granularity": "exact"}, "compare_calls: granularity is 'exact'. Use one of fine, refined"),
         ({"matching": "hungarian"}, "compare_calls: matching is 'hungarian'. Use one of optimal, greedy"),
         ({"extra_calls": "free"}, "compare_calls: extra_calls is 'free'. Use one of penalized, paper"),
         ({"low": 1.0, "high": 1.0}, "compare_calls: low is 1.0 and high is 1.0. Give low < high"),
+        ({"high": math.inf}, "compare_calls: low is -3.0 and high is inf. Give low < high, both finite"),
     ):
         with pytest.raises(ValueError, match=message):
             ToolCallReward(**options)

@@ -99,9 +99,11 @@ class ChatBackend:
                 f"and timeout={self.timeout} above 0. Raise them."
             )
         self.url = self.base_url.rstrip("/") + self._format.path
-        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[?#\s]", self.url):
             raise ValueError(
-                f"{self._name}: base_url={self.base_url!r} is no address. Begin it with http:// or https://."
+                f"{self._name}: base_url={self.base_url!r} is no address. Begin it with http:// or https://, and end "
+                "it with the path before /chat/completions, without ? or #."
             )
         self.parameters = dict(self.parameters)
 

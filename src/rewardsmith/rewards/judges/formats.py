@@ -28,13 +28,15 @@ class ChatReply(NamedTuple):
         """Return the reply, if it is complete.
 
         Raises:
-            JudgeError: it was cut off, or there is no text.
+            JudgeError: it was cut off or filtered, or there is no text.
         """
         if self.finish_reason in ("length", "max_tokens", "model_context_window_exceeded"):
             raise JudgeError(
                 f"cut its reply off at max_tokens. Raise it in `parameters`. It said {excerpt(self.text or '')}", "none"
             )
-        if self.text is None or self.finish_reason == "refusal":
+        if self.finish_reason == "error":  # of a proxy, whose model failed while it wrote
+            raise JudgeError(f"broke its reply off. Check the server. It said {excerpt(self.text or '')}")
+        if self.text is None or self.finish_reason in ("refusal", "content_filter"):
             why = excerpt(f"finish_reason {self.finish_reason}, refusal {self.refusal}")
             raise JudgeError(f"answered without a text: {why}", "none")
         return Reply(self.text, self.logprobs)

@@ -70,7 +70,15 @@ async def extract_principles(
     >>> found.verdict, quote_supported(found, "Right, but too long.")
     ('no', True)
     """
-    return list(await asyncio.gather(*(ask(backend, template(text), parse_principles) for text in feedback)))
+    if isinstance(feedback, str):
+        raise ValueError(f"extract_principles: feedback is the text {feedback[:80]!r}. Give a list of texts.")
+
+    async def read(text: Any) -> list[PrincipleVerdict] | Unscored:
+        if not isinstance(text, str) or not text.strip():
+            return Unscored("the feedback is no text")
+        return await ask(backend, template(text), parse_principles)
+
+    return list(await asyncio.gather(*map(read, feedback)))
 
 
 def quote_supported(verdict: PrincipleVerdict, feedback: str, *, at_least: float = 0.9) -> bool:

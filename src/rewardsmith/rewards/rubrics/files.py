@@ -41,8 +41,9 @@ def read_document(path: Path) -> dict[str, Any]:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
-    text, is_json = path.read_text(encoding="utf-8"), _is_json(path, "Rubric.read")
+    is_json = _is_json(path, "Rubric.read")
     try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
         document = read_json(text) if is_json else _read_yaml(text)
     except (ValueError, RecursionError) as error:
         kind = "strict JSON" if is_json else "YAML"

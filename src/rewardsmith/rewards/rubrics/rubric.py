@@ -51,11 +51,13 @@ class Criterion:
     gate: bool = False
 
     def __post_init__(self) -> None:
-        if not self.name.strip() or not self.question.strip():
-            raise ValueError(f"Criterion: name {self.name!r} or question {self.question!r} is blank. Write both.")
-        if not math.isfinite(self.weight) or (self.weight == 0 and not self.gate):
+        texts, weight = (self.name, self.question), self.weight
+        if not all(isinstance(text, str) and text.strip() for text in texts):
+            raise ValueError(f"Criterion: name {self.name!r} or question {self.question!r} is no text. Write both.")
+        number = isinstance(weight, int | float) and not isinstance(weight, bool) and math.isfinite(weight)
+        if not number or (self.weight == 0 and not self.gate):
             raise ValueError(
-                f"Criterion: the weight of {self.name!r} is {self.weight}. Pass a finite number other than 0; only a "
+                f"Criterion: the weight of {self.name!r} is {self.weight!r}. Pass a finite number other than 0; only a "
                 "gate may weigh 0."
             )
 
@@ -135,6 +137,8 @@ def combined(
     if total - present > allowed * total + 1e-9 or (total and not known):
         share = (total - present) / total
         return 0.0 if decided else Unscored(f"the judge cannot tell for {share:.0%} of the weight")
+    if not criteria:
+        raise ValueError("combined: there are no criteria, so nothing was checked. Give at least one.")
     return _RULES[combine](known) if known else 1.0  # gates alone, and all hold
 
 
@@ -192,6 +196,8 @@ class Rubric(Judge):
     def __post_init__(self) -> None:
         check_choice("Rubric", "combine", self.combine, get_args(Combine))
         check_range("Rubric", "max_abstained", self.max_abstained, 0.0, 1.0)
+        if not isinstance(self.criteria, Sequence) or not all(isinstance(one, Criterion) for one in self.criteria):
+            raise ValueError(f"Rubric: criteria is {str(self.criteria)[:80]!r}. Give a list of `Criterion`.")
         names = [criterion.name for criterion in self.criteria]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"Rubric: the names of its criteria are {names}. Give at least one, and none twice.")
@@ -212,8 +218,11 @@ class Rubric(Judge):
             ValueError: the file is not one rubric; the message names the place.
         """
         document = read_document(Path(path))
-        criteria = [Criterion(**criterion) for criterion in document.pop("criteria")]
-        return cls(criteria, backend, **{**document, **options})
+        try:
+            criteria = [Criterion(**criterion) for criterion in document.pop("criteria")]
+            return cls(criteria, backend, **{**document, **options})
+        except ValueError as error:
+            raise ValueError(f"Rubric.read: {path}: {error}") from error
 
     def write(self, path: str | Path) -> None:
         """Write the rubric, without backend and template, to a YAML or JSON file."""

@@ -72,6 +72,7 @@ def read_tool_calls(source: Any, *, syntax: Syntax | None = None) -> tuple[ToolC
     """  # noqa: E501 - rows of a table
     if syntax is not None and syntax not in get_args(Syntax):
         raise ValueError(f"read_tool_calls: syntax is {syntax!r}. Use one of {', '.join(get_args(Syntax))}, or None.")
+    source = source.tolist() if hasattr(source, "tolist") else source  # an array, as pandas reads lists
     try:
         if isinstance(source, str):
             written, calls = _in_text(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -76,8 +77,8 @@ def compare_calls(
     for option, value, known in options:
         if value not in known:
             raise ValueError(f"compare_calls: {option} is {value!r}. Use one of {', '.join(known)}.")
-    if not low < high:
-        raise ValueError(f"compare_calls: low is {low} and high is {high}. Give low < high.")
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"compare_calls: low is {low} and high is {high}. Give low < high, both finite.")
     n, m = len(wanted), len(given)
     extra = max(m - n, 0)
     if not n:

@@ -144,7 +144,8 @@ def tool_format(
 
     Args:
         tools: per row what TRL takes as `tools`: a list of OpenAI functions with `name` and JSON Schema `parameters`,
-            or its JSON text. None, or no such column, checks no arguments.
+            or its JSON text; `input_schema` in place of `parameters` is read too. None, [], or no such column, checks
+            no arguments.
         answer: the wanted calls, as for `ToolCallReward`.
         syntax: the only syntax to accept.
         thinking: ask for `<think>…</think>` with content before the calls.
@@ -191,17 +192,24 @@ def _read(completion: Completion, syntax: Syntax | None) -> tuple[ToolCall, ...]
 
 def read_schemas(tools: Any) -> dict[str, Any] | Unscored | None:
     """Return a validator for each tool of a row by its name, None if the row has no tools, or why they are none."""
-    if is_missing(tools) or tools in ("", []):
-        return None
+    tools = tools.tolist() if hasattr(tools, "tolist") else tools  # an array, as pandas reads lists
     try:
-        listed = read_json(tools) if isinstance(tools, str) else tools
+        listed = read_json(tools) if isinstance(tools, str) and tools else tools
+        if is_missing(listed) or listed in ("", []):
+            return None
         functions = [tool.get("function", tool) for tool in listed]
         return {
-            str(function["name"]): schema_validator(json.dumps(_filled(function.get("parameters")) or {}), "tools")
+            str(function["name"]): schema_validator(json.dumps(_parameters(function)), "tools")
             for function in functions
         }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return Unscored(f"the row's tools are no list of functions with JSON Schemas ({type(error).__name__}: {error})")
+
+
+def _parameters(function: Mapping[str, Any]) -> Any:
+    """Return a tool's JSON Schema, which Anthropic's tools and those of MCP call otherwise; {} accepts anything."""
+    names = ("parameters", "input_schema", "inputSchema")
+    return next((_filled(function[name]) for name in names if function.get(name)), {})
 
 
 def _filled(node: Any) -> Any:
