@@ -156,6 +156,16 @@ def test_correlations_are_scipys_and_the_partial_one_is_that_of_residuals():
     assert "n = 20" in found.as_text()
 
 
+@pytest.mark.parametrize("value", [0.1, 0.7, 1 / 3, 2.3])
+def test_a_column_of_one_number_has_no_correlation_whatever_its_mean_is_rounded_to(value):
+    for n in range(8, 14):
+        found = association([value] * n, np.arange(n) % 5).pearson
+        assert np.isnan(found.value)
+        assert found[1:3] == (-1.0, 1.0)
+    z = np.random.default_rng(0).normal(size=20)
+    assert np.isnan(association(z[::-1], 2 * z + value, given=z).partial.value)  # nothing of y is left
+
+
 def test_the_interval_is_a_percentile_bootstrap_over_units():
     rng = np.random.default_rng(4)
     x = rng.normal(size=30)

@@ -54,7 +54,7 @@ def association(
 
     Args:
         x, y: (n,) one number per unit; units with NaN in either, or in `given`, are left out.
-        given: (n,) what to hold fixed, such as the KL.
+        given: (n,) what to hold fixed, such as the KL; NaN comes out where x or y is a line in it.
         generator: of the bootstrap; seeded with 0 if None.
 
     Raises:
@@ -89,8 +89,8 @@ def association(
     partial = None
     if given is not None:
         xz, yz = correlation(both[0], both[2]), correlation(both[1], both[2])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            partial = estimate((r - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2)))
+        apart = np.minimum(1 - xz**2, 1 - yz**2)  # what `given` leaves of both; rounding leaves 1e-16 of nothing
+        partial = estimate((r - xz * yz) / np.sqrt(np.where(apart > 1e-12, (1 - xz**2) * (1 - yz**2), np.nan)))
     ranges = [(float(column.min()), float(column.max())) for column in table[:2]]
     return Association(
         estimate(r), estimate(correlation(_ranks(both[0]), _ranks(both[1]))), partial, ranges[0], ranges[1], n
@@ -103,9 +103,12 @@ def correlation(x: Array, y: Array) -> Array:
     >>> correlation(np.array([[1.0, 2.0, 3.0]]), np.array([[3.0, 2.0, 1.0]])).tolist()
     [-1.0]
     """
+    varies = (np.ptp(x, axis=-1) > 0) & (
+        np.ptp(y, axis=-1) > 0
+    )  # a mean is rounded, so differences from it may not be 0
     x, y = (v - v.mean(axis=-1, keepdims=True) for v in (x, y))
     size = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
-    found: Array = (x * y).sum(axis=-1) / np.where(size > 0, size, np.nan)
+    found: Array = (x * y).sum(axis=-1) / np.where(varies & (size > 0), size, np.nan)
     return found
 
 
