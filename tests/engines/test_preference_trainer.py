@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -461,3 +462,10 @@ def test_an_anchor_needs_a_prompt_to_follow(world):
     bare = rows(teacher=["so 4"]).remove_columns("prompt")
     with pytest.raises(ValueError, match="an anchor from another column needs a column prompt, and the rows"):
         make(PreferenceTrainer, world, bare, anchor=Anchor(1.0, "sum", "teacher"))
+
+
+def test_rows_in_memory_are_not_precomputed_by_several_processes(world):
+    trainer = make(PreferenceTrainer, world, rows())
+    trainer.accelerator = SimpleNamespace(num_processes=2)
+    with pytest.raises(ValueError, match=r"the train set is in memory, and TRL gives .* Save it with save_to_disk"):
+        trainer._precompute_ref_logps(trainer.train_dataset, "train", 2)

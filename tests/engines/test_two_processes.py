@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from rewardsmith.cli import app
-from tests.engines.two_processes import SETTINGS, THEN, trained
+from tests.engines.two_processes import FORMS, SETTINGS, THEN, pairs, preferred, trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two processes")]  # one process has the runs
 
@@ -28,15 +28,16 @@ LAUNCH = [*ACCELERATE, "-m", "torch.distributed.run", "--standalone", "--nproc_p
 def launched(world, tmp_path_factory):
     """What the files of one launch begin with: `rewardsmith train-reward` twice, then training in all settings."""
     folder = tmp_path_factory.mktemp("two-processes")
-    out, pairs, outcomes = folder / "two", folder / "pairs.jsonl", folder / "outcomes.jsonl"
+    out, compared, outcomes = folder / "two", folder / "pairs.jsonl", folder / "outcomes.jsonl"
+    pairs(world.folder).save_to_disk(f"{out}.rows")
     sums = [(a, b) for a in range(7) for b in range(7)]
     records = [{"prompt": f"{a}+{b}=", "chosen": str(a + b), "rejected": f"maybe {a} or {b}"} for a, b in sums]
-    pairs.write_text("".join(json.dumps(record) + "\n" for record in records))
+    compared.write_text("".join(json.dumps(record) + "\n" for record in records))
     texts = [(f"{a}+{b}=", text, k == 0) for a, b in sums[:24] for k, text in enumerate([f"so {a + b}", "maybe"])]
     labeled = [dict(zip(("prompt", "completion", "label"), row, strict=True)) for row in texts]
     outcomes.write_text("".join(json.dumps(record) + "\n" for record in labeled))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    train_reward = ["train-reward", pairs, "--model", world.folder, "--out", folder / "rm", "--json",
+    train_reward = ["train-reward", compared, "--model", world.folder, "--out", folder / "rm", "--json",
                     "--max-steps", "12", "--learning-rate", "3e-3", "--batch-size", "8"]  # fmt: skip
     from_outcomes = [*of_outcomes(world, outcomes), "--out", folder / "two-implicit", "--batch-size", "4"]
     command = [sys.executable, *LAUNCH, SCRIPT, world.folder, out, *train_reward, THEN, *from_outcomes]
@@ -52,7 +53,9 @@ def launched(world, tmp_path_factory):
 def results(world, launched):
     """By setting, what one process came to and what each of two did."""
     two = [torch.load(f"{launched}.{rank}", weights_only=False) for rank in (0, 1)]
-    return {name: (trained(world.folder, name, processes=1), *(each[name] for each in two)) for name in SETTINGS}
+    one = {name: trained(world.folder, name, processes=1) for name in SETTINGS}
+    one |= {form: preferred(world.folder, form, pairs(world.folder), processes=1) for form in FORMS}
+    return {name: (result, *(each[name] for each in two)) for name, result in one.items()}
 
 
 @pytest.mark.parametrize("algorithm", SETTINGS)
@@ -78,6 +81,16 @@ def test_two_processes_give_the_rewards_advantages_and_parameters_of_one(algorit
     else:
         assert any(source.isnan().any() for source, *_ in one["seen"])  # the run did meet unscored rows
         assert min(one["kept_rate"]) < 1 <= max(one["kept_rate"])  # and dead groups, beside live ones
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_processes_prefer_what_one_prefers(form, results):
+    one, *two = results[form]
+    assert [result["processes"] for result in (one, *two)] == [1, 2, 2]
+    moved = (one["weights"] - one["start"]).abs().max()
+    for result in two:
+        assert (result["weights"] - one["weights"]).abs().max() < 1e-3 * moved  # float32 rounding, through Adam
+    assert_close(two[0]["logs"], one["logs"], rtol=1e-4, atol=1e-5)
 
 
 def test_of_two_processes_that_train_a_reward_model_one_speaks(launched):

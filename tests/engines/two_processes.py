@@ -22,18 +22,26 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 import trl
-from datasets import Dataset
+from datasets import Dataset, load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from rewardsmith.advantages import drop_dead_groups, min_returns, rank_filter, step_credit
 from rewardsmith.data import segment_steps
-from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor, RLOOTrainer
+from rewardsmith.engines.trl import (
+    Anchor,
+    GRPOTrainer,
+    HackingMonitor,
+    PreferenceTrainer,
+    RLOOTrainer,
+    TokenRegularizer,
+)
 from rewardsmith.transforms import GRPOLambda
 from rewardsmith.worlds import arithmetic_gold
 
 GROUP, ROWS, STEPS = 8, 16, 4
 THEN = "and-then"  # between two commands
 SETTINGS = ("grpo", "rloo", "steps")
+FORMS = ("reference model", "precomputed")  # of the preference trainer's reference
 
 
 class Fixed:
@@ -202,6 +210,60 @@ def trained(world, algorithm, *, processes):
     }
 
 
+def pairs(world):
+    """Rows with a target, β, weight, token rewards and a completion for an anchor, some missing."""
+    tokenizer, rows = AutoTokenizer.from_pretrained(world), []
+    for k in range(24):
+        a, b = divmod(k, 5)
+        row = {"prompt": f"{a}+{b}=", "chosen": str(a + b), "rejected": f"maybe {a} or {b}", "sample": f"so {a + b}"}
+        row |= {"target": (0.9, 0.6, None)[k % 3], "beta": (0.1, 0.5, None, 0.3, 0.2)[k % 5]}
+        row["weight"] = (1.0, 0.2, float("nan"), 3.0, None, 0.0, 2.0)[k % 7]
+        for side in ("chosen", "rejected"):
+            n_tokens = len(tokenizer(row[side])["input_ids"]) + 1
+            row[f"{side}_token_rewards"] = [((k + t) % 3 - 1) / 2 for t in range(n_tokens)]
+        rows.append(row)
+    return Dataset.from_list(rows)
+
+
+def preferred(world, form, rows, *, processes):
+    """What a run of `PreferenceTrainer` came to."""
+    args = trl.DPOConfig(
+        output_dir=tempfile.mkdtemp(prefix="rewardsmith-test-"),
+        per_device_train_batch_size=8 // processes,
+        learning_rate=1e-3,
+        max_steps=4,
+        logging_steps=1,
+        beta=0.3,
+        precompute_ref_log_probs=form == "precomputed",
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    trainer = PreferenceTrainer(
+        AutoModelForCausalLM.from_pretrained(world, dtype=torch.float64),
+        args=args,
+        train_dataset=rows,
+        processing_class=AutoTokenizer.from_pretrained(world),
+        anchor=Anchor(0.1, "mean", source="sample"),
+        token_regularizer=TokenRegularizer(0.2, on_errors=True),
+    )
+    if trainer.ref_model is not None:
+        trainer.ref_model.double()
+    start = flat(trainer)
+    trainer.train()
+    names = ("anchor_nll", "token_regularizer", "rewards/margins")
+    logs = [[entry[name] for name in names] for entry in trainer.state.log_history if "anchor_nll" in entry]
+    return {
+        "start": start,
+        "weights": flat(trainer),
+        "processes": trainer.accelerator.num_processes,
+        "logs": torch.tensor(logs, dtype=torch.float64),
+    }
+
+
 if __name__ == "__main__":
     world, out, *commands = sys.argv[1:]
     place = commands.index(THEN)
@@ -211,4 +273,6 @@ if __name__ == "__main__":
             runpy.run_module("rewardsmith", run_name="__main__", alter_sys=True)
     torch.set_num_threads(1)
     results = {name: trained(world, name, processes=int(os.environ["WORLD_SIZE"])) for name in SETTINGS}
+    rows = load_from_disk(f"{out}.rows")  # TRL's precomputed columns go from one process to the other as a file
+    results |= {form: preferred(world, form, rows, processes=int(os.environ["WORLD_SIZE"])) for form in FORMS}
     torch.save(results, f"{out}.{os.environ['RANK']}")

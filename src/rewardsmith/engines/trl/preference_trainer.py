@@ -211,8 +211,7 @@ class PreferenceTrainer(DPOTrainer):
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         columns: Any = self._signature_columns
-        own = (*PAIR_COLUMNS, *TOKEN_COLUMNS, *ANCHOR_COLUMNS)
-        columns += [name for name in own if name not in columns]
+        columns += [name for name in (*PAIR_COLUMNS, *TOKEN_COLUMNS, *ANCHOR_COLUMNS) if name not in columns]
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
         return super().compute_ref_log_probs(model, _without(inputs, OWN_TENSORS))
@@ -222,11 +221,15 @@ class PreferenceTrainer(DPOTrainer):
         columns = getattr(dataset, "column_names", None) or ()
         settings = (self._precompute_model_hash, self.args.max_length, self.args.truncation_mode, self.ld_alpha)
         if not set(columns) & {*REF_COLUMNS, "ref_digest"}:
+            if self.accelerator.num_processes > 1 and not getattr(dataset, "cache_files", True):
+                raise ValueError(
+                    f"PreferenceTrainer: the {name} set is in memory, and TRL gives precomputed values to processes "
+                    "in a file beside it. Save it with save_to_disk, and pass load_from_disk's."
+                )
             dataset = super()._precompute_ref_logps(dataset, name, batch_size)
             return dataset.add_column("ref_digest", _digests(dataset, settings))
         given = dataset["ref_digest"] if {*REF_COLUMNS, "ref_digest"} <= set(columns) else [None] * len(dataset)
-        others = sum(have != want for have, want in zip(given, _digests(dataset, settings), strict=True))
-        if others:
+        if others := sum(have != want for have, want in zip(given, _digests(dataset, settings), strict=True)):
             raise ValueError(
                 f"PreferenceTrainer: {others} of {len(dataset)} rows of the {name} set have log-probabilities of "
                 "another prompt text, completion or reference. Remove ref_chosen_logps, ref_rejected_logps and "
@@ -241,7 +244,7 @@ class PreferenceTrainer(DPOTrainer):
         if not own and self.anchor is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         rest = _without(inputs, OWN_TENSORS)
-        missing = torch.zeros(len(rest["input_ids"]) // 2, dtype=torch.bool, device=rest["input_ids"].device)
+        missing = rest["input_ids"].new_zeros(len(rest["input_ids"]) // 2, dtype=torch.bool)
         for name in own.keys() & set(PAIR_COLUMNS):
             missing = missing | own[name].isnan()
             own[name] = own[name].nan_to_num()  # masked only after the loss, a NaN would stay in the gradient
@@ -359,10 +362,7 @@ def _prepared(row: Mapping[str, Any], *, tokenizer: Any, source: str | None, tok
     """Check a row's numbers and the lengths of its token rewards; return token ids of its anchor."""
     for name in PAIR_COLUMNS:
         value = row.get(name)
-        wrong = isinstance(value, str) or (
-            value is not None and (math.isinf(value) or (name == "weight" and value < 0))
-        )
-        if wrong:
+        if isinstance(value, str) or (value is not None and (math.isinf(value) or (name == "weight" and value < 0))):
             raise ValueError(
                 f"PreferenceTrainer: {name} is {value!r}. Pass a finite number{', at least 0' * (name == 'weight')}; "
                 "NaN for a pair that does not count."
