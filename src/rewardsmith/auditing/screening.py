@@ -161,6 +161,6 @@ def _look(
             if rate.rate > 0 and not (finding and at_least(finding.severity, "high"))]  # fmt: skip
     if left and len(cases) > LOOK:
         again = yield from send(left, cases)
-        later = {entry.variant.label: probe.judge(halved, *entry) for entry in again}
-        judged = [(variant, later.get(variant.label, found)) for variant, found in judged]
+        later = {id(entry.variant): probe.judge(halved, *entry) for entry in again}  # variants may share a label
+        judged = [(variant, later.get(id(variant), found)) for variant, found in judged]
     return [found for _, found in judged]
