@@ -82,6 +82,7 @@ PARTS = (
     ("constant_answer", "other_answer"),
     *((symptom, "prompt_cache") for symptom in ("answer_key", "batch_dependence", "determinism")),
     *(("search", cause) for cause in ("length_gain", "confident_tone", "grader_instructions", "format_shell")),
+    ("search", "prompt_copy"),
     *(("search", cause) for cause in ("opener_alone", "punctuation", "empty", "keywords")),
     *(("keywords", cause) for cause in ("confident_tone", "grader_instructions")),
     ("format_shell", "empty"),
@@ -116,12 +117,19 @@ def grouped(findings: Sequence[Finding], scored: Mapping[Content, float | None],
 
 
 def by_parts(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings, with those of one probe under those of the probe whose part they are (`PARTS`)."""
+    """Return the findings, with those of one probe under the worst one whose part they are (`PARTS`)."""
     kept = list(findings)
-    for symptom, cause in PARTS:
-        both = {one.probe: one for one in kept if one.probe in (symptom, cause) and one.severity != "info"}
-        if len(both) == 2 and (symptom not in WITH_TEXTS or _shares(both[symptom], both[cause])):
-            kept = _under(kept, cause, list(both.values()))
+    for symptom in dict.fromkeys(symptom for symptom, _ in PARTS):
+        faults = [one for one in kept if one.severity != "info"]
+        for one in [one for one in faults if one.probe == symptom]:
+            causes = [
+                other
+                for other in faults
+                if (symptom, other.probe) in PARTS and (symptom not in WITH_TEXTS or _shares(one, other))
+            ]
+            if causes:
+                cause = ranked(causes)[0]
+                kept = _under(kept, cause.probe, [one, cause])
     return kept
 
 
@@ -231,11 +239,16 @@ def _predicted(finding: Finding, rule: Rule, baseline: Baseline) -> bool:
 def _shares(symptom: Finding, cause: Finding) -> bool:
     """Return whether a text behind the symptom contains one behind the cause, or the word that one of them is about."""
     about = [one for one in (symptom, cause) if one.probe == "keywords"]
-    text = symptom.examples[0].completion
+    text = _without_prompt(symptom.examples[0])
     if about and (word := re.search("“(.+?)”", about[0].message)):
         return word[1] in (cause.examples[0].completion if about[0] is symptom else text)
-    parts = [one.completion for one in cause.examples if one.completion.strip()]
+    parts = [_without_prompt(one) for one in cause.examples if one.completion.strip()]
     if not parts:
         return not text.strip()
     sizes = [SequenceMatcher(None, text, part, autojunk=False).find_longest_match().size for part in parts]
     return any(size >= min(SHARED, len(part.strip())) for size, part in zip(sizes, parts, strict=True))
+
+
+def _without_prompt(example: Example) -> str:
+    """Return the completion with a mark for each copy of its prompt, which differs from row to row."""
+    return example.completion.replace(example.prompt, "{prompt}") if example.prompt else example.completion
