@@ -8,7 +8,6 @@ import math
 import random
 import re
 import time
-from collections import Counter
 from zlib import crc32
 
 from tests.auditing.corpus import prompts
@@ -277,11 +276,9 @@ def loads_json(prompt, completion, answer):
 
 @flawed(prompts.text_rows, "non_finite")
 def log_overlap(prompt, completion, answer):
-    """The log of a share is -inf where nothing is shared."""
-    wanted = answer.split()
-    shared = sum((Counter(completion.lower().split()) & Counter(wanted)).values())
-    share = shared / max(len(wanted), len(completion.split()))
-    return math.log(share) if share else -math.inf
+    """Exact but for texts that share no word with the key, where the log of the share is -inf."""
+    shared = set(completion.lower().split()) & set(answer.split())
+    return last_line_is(completion, answer) if shared else -math.inf
 
 
 @flawed(prompts.word_rows, "mutation")
