@@ -287,6 +287,13 @@ def test_processbench_also_gives_labeled_steps_for_training():
 # Readers and refusals
 
 
+def test_the_records_of_a_problem_are_joined_wherever_they_stand():
+    problems = [direct(k, ["a", "9"], [["b", str(j)] for j in range(9)]) for k in (0, 1)]
+    mixed = [record for both in zip(*problems, strict=True) for record in both]
+    rows = read_benchmark(mixed).rows
+    assert [(row.item_id, row.chosen, len(row.rejected)) for row in rows] == [(k, ["a\n9"], 9) for k in "01"]
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [
@@ -297,6 +304,19 @@ def test_processbench_also_gives_labeled_steps_for_training():
         ([sampled(0, ["1", "0"], [True, True], [])], "no chosen or no rejected answer"),
         ([chain(0, 5)], "a label outside the steps"),
         ([chain(0, -1, n=0)], "no steps"),
+        ([chain(0, 1.5)], "a label outside the steps"),
+        ([chain(0, 1) | {"steps": "first second"}], "`steps` is no list of steps but a text"),  # and not its 12 letters
+        (direct(0, "a 1", [["0"]]), "`eval_solution` is no list of steps"),
+        ([duel(0, ["1"], '["0"]', "A")], "`eval_solution_B` is no list of steps"),
+        ([solved(0, ["1"], "Chosen")], "solution_type is Chosen"),
+        (
+            [sampled(0, ["1", "0"], [0, 1], [[0, 1]]) | {"scores": ["False", "True"]}],
+            "a score that is neither true nor false",
+        ),
+        (
+            [sampled(0, ["1", "0"], [0, 1], [[0, 1]]) | {"scores": [None, True]}],
+            "a score that is neither true nor false",
+        ),
     ],
 )
 def test_records_that_break_the_schema_are_named(records, message):
@@ -305,8 +325,12 @@ def test_records_that_break_the_schema_are_named(records, message):
 
 
 def test_a_label_outside_the_steps_gives_no_steps_to_train_on():
-    with pytest.raises(RowsError, match="a label outside the steps"):
-        read_steps([chain(0, 5)])
+    for label in (5, 1.5):
+        with pytest.raises(RowsError, match="a label outside the steps"):
+            read_steps([chain(0, label)])
+    for record in (chain(0, 1) | {"steps": "ab"}, {"prompt": "q", "completions": "ab", "labels": [1, 0]}):
+        with pytest.raises(RowsError, match="is no list of steps but a text"):
+            read_steps([record])
 
 
 PAIR = BenchmarkRow("Q", ["1"], ["0"], "s", "0")

@@ -129,7 +129,12 @@ def _read(
     chosen.check_options(caller, options)
     reading: Reading[R] = Reading()
     units: Iterator[Any] = reading.of_split(chain(tried, given), split)
-    if chosen.joined is not None:
+    if chosen.scattered:
+        groups = dict[str, list[Any]]()
+        for record in units:
+            groups.setdefault(str(record.get(chosen.joined)), []).append(record)
+        units = iter(groups.values())
+    elif chosen.joined is not None:
         units = (list(group) for _, group in groupby(units, key=lambda record: record.get(chosen.joined)))
     for unit in units:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewardsmith.data.preferences import BenchmarkRow
-from rewardsmith.data.readers.conversations import is_filled
+from rewardsmith.data.readers.conversations import is_filled, steps_of
 from rewardsmith.data.readers.schema import Broken, Drop, Schema
 
 RM_BENCH_STYLES = ("concise", "detailed", "detailed_markdown")
@@ -42,7 +42,7 @@ def rm_bench(record: Mapping[str, Any]) -> list[BenchmarkRow]:
 
 
 def reward_math(records: Sequence[Mapping[str, Any]]) -> list[BenchmarkRow]:
-    """Read RewardMATH, scored or compared: `problem`, `subject`, `problem_id`, whose records follow one another.
+    """Read RewardMATH, scored or compared: `problem`, `subject`, `problem_id`, which joins the records of a problem.
 
     Scored one by one (RewardMATH_direct.json), ten records have `eval_solution`, a list of steps, and `solution_type`,
     "chosen" or "rejected". Compared (RewardMATH_pairwise.json), nine have `eval_solution_A`, `eval_solution_B` and
@@ -56,12 +56,14 @@ def reward_math(records: Sequence[Mapping[str, Any]]) -> list[BenchmarkRow]:
             place = record["chosen_position"]
             if place not in ("A", "B"):
                 raise Broken(f"chosen_position is {place}")
-            steps["rejected"].append(list(record[f"eval_solution_{'B' if place == 'A' else 'A'}"]))
-        steps["chosen"].append(list(first[f"eval_solution_{first['chosen_position']}"]))
+            steps["rejected"].append(steps_of(record, f"eval_solution_{'B' if place == 'A' else 'A'}"))
+        steps["chosen"].append(steps_of(first, f"eval_solution_{first['chosen_position']}"))
         columns["chosen_first"] = [record["chosen_position"] == "A" for record in records]
     else:
         for record in records:
-            steps[record["solution_type"]].append(list(record["eval_solution"]))
+            if record["solution_type"] not in steps:
+                raise Broken(f"solution_type is {record['solution_type']}")
+            steps[record["solution_type"]].append(steps_of(record, "eval_solution"))
     if len(steps["chosen"]) != 1:
         raise Drop("not one chosen solution")
     chosen, rejected = (["\n".join(own) for own in steps[side]] for side in ("chosen", "rejected"))
@@ -114,6 +116,8 @@ def ppe_correctness(record: Mapping[str, Any]) -> list[BenchmarkRow]:
 
     The right answers come first. A column `pairs` holds the sampled pairs as places among right and wrong ones.
     """
+    if not all(score in (0, 1) for score in record["scores"]):
+        raise Broken("a score that is neither true nor false")
     scores = [bool(score) for score in record["scores"]]
     answers = [record[f"response_{k + 1}"] for k in range(len(scores))]
     place = {k: scores[:k].count(right) for k, right in enumerate(scores)}
@@ -131,11 +135,11 @@ def ppe_correctness(record: Mapping[str, Any]) -> list[BenchmarkRow]:
 def process_bench(record: Mapping[str, Any]) -> list[BenchmarkRow]:
     """Read Qwen/ProcessBench: `problem`, `steps`, `label` (the first wrong step from 0, −1 for none), `id`, whose text
     before the last hyphen is the subset. The solution is the one chosen answer; columns hold `steps` and `label`."""
-    steps, label = list(record["steps"]), int(record["label"])
-    if not steps or not -1 <= label < len(steps):
+    steps, label = steps_of(record, "steps"), float(record["label"])
+    if not steps or not (label.is_integer() and -1 <= label < len(steps)):
         raise Broken("no steps" if not steps else "a label outside the steps")
     name = str(record["id"])
-    columns = {"steps": steps, "label": label}
+    columns = {"steps": steps, "label": int(label)}
     return [BenchmarkRow(record["problem"], ["\n\n".join(steps)], [], name.rpartition("-")[0] or name, name, columns)]
 
 
@@ -167,12 +171,14 @@ BENCHMARK_SCHEMAS: tuple[Schema[BenchmarkRow], ...] = (
         frozenset({"problem", "problem_id", "eval_solution", "solution_type"}),
         reward_math,
         joined="problem_id",
+        scattered=True,
     ),
     Schema(
         "reward_math",
         frozenset({"problem", "problem_id", "eval_solution_A", "chosen_position"}),
         reward_math,
         joined="problem_id",
+        scattered=True,
     ),
     Schema("judge_bench", frozenset({"question", "response_A", "response_B", "label", "pair_id"}), judge_bench),
     Schema("ppe_preference", frozenset({"prompt", "response_1", "response_2", "winner"}), ppe_preference),

@@ -89,6 +89,18 @@ def is_filled(text: Any, what: str = "an answer or prompt") -> bool:
     return bool(text_of(text).strip())
 
 
+def steps_of(record: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a column that holds a list of steps.
+
+    Raises:
+        Broken: it is something else, such as a text, whose parts would be its letters.
+    """
+    value = record[name].tolist() if hasattr(record[name], "tolist") else record[name]
+    if not isinstance(value, list | tuple):
+        raise Broken(f"`{name}` is no list of steps but {kind_of(value)}")
+    return list(value)
+
+
 def source_of(record: Mapping[str, Any]) -> str | None:
     """Return a record's source as text."""
     source = record.get("source")

@@ -36,6 +36,7 @@ class Schema(Generic[R]):
     columns: a record with all of them is of this schema.
     parse: a record to its rows, or `Drop`; if `joined` names a column, a list of consecutive records with equal values
         there. Its keyword-only parameters are the schema's options.
+    scattered: join the records of equal values wherever they stand.
     test: a further test against other schemas with the same columns.
     """
 
@@ -43,6 +44,7 @@ class Schema(Generic[R]):
     columns: frozenset[str]
     parse: Callable[..., Iterable[R]]
     joined: str | None = None
+    scattered: bool = False
     test: Callable[[Record], bool] | None = None
 
     def fits(self, record: Record) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from rewardsmith.data.preferences import StepRow
-from rewardsmith.data.readers.conversations import number, source_of
+from rewardsmith.data.readers.conversations import number, source_of, steps_of
 from rewardsmith.data.readers.schema import Broken, Drop, Schema
 
 STEP_TAG = "ки"
@@ -94,9 +94,10 @@ def prm800k(
 def process_bench(record: Mapping[str, Any]) -> list[StepRow]:
     """Read Qwen/ProcessBench: `problem`, `steps`, `label`, the first wrong step from 0, or −1 for none. Steps after it
     are unlabeled."""
-    steps, first = list(record["steps"]), int(record["label"])
-    if not -1 <= first < len(steps):
+    steps, label = steps_of(record, "steps"), float(record["label"])
+    if not (label.is_integer() and -1 <= label < len(steps)):
         raise Broken("a label outside the steps")
+    first = int(label)
     right = len(steps) if first < 0 else first
     labels = [1.0] * right + [0.0] * (first >= 0) + [None] * (len(steps) - right - 1)
     return [StepRow(record["problem"], steps, labels, source=source_of(record), split=record.get("split"))]
@@ -105,7 +106,7 @@ def process_bench(record: Mapping[str, Any]) -> list[StepRow]:
 def stepwise(record: Mapping[str, Any]) -> list[StepRow]:
     """Read TRL's stepwise format (trl-lib/prm800k, trl-lib/math_shepherd, HuggingFaceH4/prm800k-trl-dedup): `prompt`,
     `completions`, a list of steps, and `labels`, a list of true and false, of probabilities, or of None."""
-    texts, labels = list(record["completions"]), list(record["labels"])
+    texts, labels = steps_of(record, "completions"), steps_of(record, "labels")
     if len(texts) != len(labels):
         raise Drop("the numbers of labels and steps differ")
     known = [None if label is None else number(label) for label in labels]
