@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import random
+import warnings
 from itertools import permutations
 
 import numpy as np
@@ -63,6 +64,15 @@ def test_what_is_broken_given_twice_or_hostile_is_refused(text):
         read_tool_calls(text)
     assert ToolCallReward()([text], [ONE]) == [-3.0]
     assert tool_format([text]) == [0.0]
+
+
+def test_warnings_of_python_are_neither_shown_nor_errors():
+    """`1or 2` and `"\\w"` are warnings of its parser."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="malformed node"):
+            read_tool_calls("f(x=1or 2)")
+        assert read_tool_calls(r"f(x='\w')") == (ToolCall("f", {"x": r"\w"}),)
 
 
 def test_a_syntax_can_be_demanded():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple, get_args
@@ -184,7 +185,9 @@ def _in_python(text: str) -> list[ToolCall] | None:
     if len(text) > MAX_PYTHON or max(levels) > MAX_DEPTH or re.search(r"[-+~]{9}|(?:\bnot\s+){9}", text):
         raise ValueError("Python calls of this size or depth are not read")
     try:
-        body = ast.parse(text).body
+        with warnings.catch_warnings():  # `1or 2` is worth a warning to Python, or an error, by the caller's filters
+            warnings.simplefilter("ignore")
+            body = ast.parse(text).body
     except (SyntaxError, ValueError):
         return None
     calls = []
