@@ -43,6 +43,13 @@ def test_median_and_mad_find_what_outliers_hide_from_mean_and_std():
     assert robust[-6:].tolist() == [0.0] * 6
 
 
+@pytest.mark.slow
+def test_the_median_of_a_long_batch_is_found_where_quantile_takes_no_more():
+    rows = torch.zeros(2**24 + 2)
+    rows[0], rows[1::2] = 50.0, 1.0  # the middle two are 0 and 1, and all others are ½ from their mean
+    assert advantage_filter(rows, stats="median_mad")[:3].tolist() == [0.0, 1.0, 0.0]
+
+
 def test_each_mode_does_what_it_is_called():
     rows = drawn()
     mu, sigma = rows.mean(), rows.std(correction=0)

@@ -222,5 +222,7 @@ def test_a_gated_bonus_pays_no_wrong_answer():
     bonus = torch.tensor([1.0, -1.0, -1.0, 0.0, 1.0, NAN, 1.0, NAN])
     expected = torch.tensor([0.0, 0.0, 0.5, 1.0, 1.5, 0.0, NAN, NAN])
     assert_close(gated_bonus(accuracy, bonus), expected, equal_nan=True)
+    signed = torch.tensor([-1.0, -1.0, 1.0])  # the default of `verdict_reward`: neither trace of a wrong verdict gains
+    assert_close(gated_bonus(signed, torch.tensor([1.0, -1.0, 1.0])), torch.tensor([-1.0, -1.0, 1.5]))
     with pytest.raises(ValueError, match=r"gated_bonus: arguments must share one shape"):
         gated_bonus(accuracy, bonus[:2])

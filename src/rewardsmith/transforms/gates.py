@@ -106,17 +106,17 @@ def gated_sum(
 def gated_bonus(accuracy: Tensor, bonus: Tensor, *, weight: float = 0.5) -> Tensor:
     """Add a bonus in proportion to the accuracy, so that it never pays for a wrong answer.
 
-        u = a · (1 + weight · b)
+        u = a · (1 + weight · b)  if a > 0,  else a
 
     Zhang et al. 2025, arXiv:2505.02835, with b = ±1 from `rewards.TraceConsistency`; it serves for a bonus on length or
     on tools as well.
 
     Args:
-        accuracy: (B,) accuracies a, 0 where wrong.
+        accuracy: (B,) accuracies a, 0 or below where wrong.
         bonus: (B,) bonuses b; 0 where there is nothing to say.
 
     Returns:
-        (B,) rewards; NaN where a is NaN, or where b is NaN and a is not 0.
+        (B,) rewards; NaN where a is NaN, or where b is NaN and a is above 0.
 
     >>> gated_bonus(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, -1.0, 1.0]))
     tensor([1.5000, 0.5000, 0.0000])
@@ -124,7 +124,7 @@ def gated_bonus(accuracy: Tensor, bonus: Tensor, *, weight: float = 0.5) -> Tens
     check_same_shape("gated_bonus", accuracy, bonus)
     dtype = torch.result_type(accuracy, 1.0)
     wide = accuracy.to(torch.promote_types(dtype, torch.float32))
-    return torch.where(wide == 0, 0, wide * (1 + weight * bonus)).to(dtype)
+    return torch.where(wide <= 0, wide, wide * (1 + weight * bonus)).to(dtype)
 
 
 class GatedSteps(NamedTuple):

@@ -215,7 +215,8 @@ def test_a_side_that_is_not_listed_has_at_most_what_is_left():
     assert log_odds({"No": math.log(0.6), "Maybe": math.log(0.1)}) == pytest.approx(math.log(0.1 / 0.6))
     assert entailed(Reply("Yes", ({"Yes": 0.0},))) == 10.0
     assert entailed(Reply("No", ({"No": 0.0, "Yes": -9999.0},)), clamp=3.0) == -3.0
-    assert entailed(Reply("Yes", ({"Yes": -math.inf, "No": -math.inf},))) == 0.0
+    unknown = entailed(Reply("Yes", ({"Yes": -9999.0, "No": -math.inf},)))  # neither has a probability
+    assert unknown.why.startswith("the judge's Yes or No is no single token, so it has no probability")
 
 
 def test_the_verdict_at_the_end_counts_after_any_reasoning():

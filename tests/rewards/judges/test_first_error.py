@@ -51,7 +51,7 @@ def test_every_row_without_a_value_says_why():
         Unscored("no verdict in the judge's reply 'I cannot tell.'", "none"),
         Unscored("server down", "endpoint"),
         Unscored("not sent to the judge: `correct` does not score the row above 0", "none"),
-        Unscored("the completion has no steps", "none"),
+        Unscored("the completion has no list of steps", "none"),
     ]
 
 

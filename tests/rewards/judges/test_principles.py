@@ -174,6 +174,8 @@ def test_the_score_is_the_exact_clipped_ratio(points):
 
 
 def test_points_near_the_largest_float_do_not_overflow():
+    both = [Judgement(name, 1e308, 1e308, "") for name in ("format", "relevance")]
+    assert principle_score(both) == 1.0  # their sum is no float
     assert principle_score([Judgement("format", 1e308, 1e308, ""), Judgement("relevance", 0.0, 1.0, "")]) == 1.0
 
 
@@ -203,7 +205,16 @@ def test_principles_are_the_caller_s_and_the_judge_pickles():
 
 
 def test_no_principles_and_a_neutral_out_of_range_are_refused():
-    with pytest.raises(ValueError, match=r"PrincipleJudge: principles is empty, so nothing can be judged. Name at"):
+    with pytest.raises(
+        ValueError, match=r"PrincipleJudge: principles is \['a'\], so nothing can be judged. Give a map"
+    ):
+        PrincipleJudge(None, principles=["a"])
+    with pytest.raises(
+        ValueError, match=r"PrincipleJudge: steps is the text 'one two'\. Give each row a list of steps"
+    ):
+        asyncio.run(PrincipleJudge(None)(prompts=["q"], completions=["c"], steps=["one two"]))
+    assert asyncio.run(PrincipleJudge(None)(prompts=["q"], completions=["c"], steps=[None])) == [[]]
+    with pytest.raises(ValueError, match=r"PrincipleJudge: principles is \{\}, so nothing can be judged. Give a map"):
         PrincipleJudge(pleased, principles={})
     with pytest.raises(ValueError, match=r"PrincipleJudge: neutral is 2.0, outside \[0.0, 1.0\]"):
         PrincipleJudge(pleased, neutral=2.0)

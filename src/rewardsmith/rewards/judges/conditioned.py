@@ -73,8 +73,8 @@ def spellings(candidates: Mapping[str, float], marks: Sequence[str]) -> dict[str
     found: dict[str, float] = {}
     for text, logprob in candidates.items():
         mark = re.sub(r"^[\W_]+|[\W_]+$", "", text).lower()
-        if mark in marks:
-            low, high = sorted((found.get(mark, LEAST), max(logprob, LEAST)))
+        if mark in marks and logprob > LEAST:
+            low, high = sorted((found.get(mark, -math.inf), logprob))
             found[mark] = high + math.log1p(math.exp(low - high))
     return found
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.data import completion_text, split_steps, text_of
+from rewardsmith.data.keys import is_missing
 from rewardsmith.rewards.guards import check_length
 from rewardsmith.rewards.judges.asking import Backend, Judge, ask, data_tag
 from rewardsmith.rewards.thinking import after_thinking
@@ -140,8 +141,8 @@ class FirstErrorJudge(Judge):
         async def one(judged: bool, prompt: Text, key: Any, parts: Sequence[str]) -> int | Unscored:
             if not judged:
                 return _NOT_ASKED
-            if not parts:
-                return Unscored("the completion has no steps")
+            if isinstance(parts, str) or is_missing(parts) or not len(parts):
+                return Unscored("the completion has no list of steps")
             messages = self.template(text_of(prompt), "" if key is None else str(key), parts)
             return await ask(self.backend, messages, partial(first_error_index, n_steps=len(parts)))
 

@@ -101,7 +101,7 @@ def expected_scores(reply: Reply, scores: Mapping[str, int]) -> dict[str, float]
         *_, place = re.finditer(re.escape(json.dumps(name)) + r"\s*:\s*(?=\d)", reply.text)  # the last one, in the JSON
         candidates = next((t.candidates for t in tokens if t.start <= place.end() < t.stop), {})
         logps = spellings(candidates, _MARKS)
-        if str(scores[name]) not in spellings(dict.fromkeys(list(candidates)[:1], 0.0), _MARKS):
+        if not logps or str(scores[name]) not in spellings(dict.fromkeys(list(candidates)[:1], 0.0), _MARKS):
             return {name: float(score) for name, score in scores.items()}
         weights = {int(mark): math.exp(logp) for mark, logp in logps.items()}
         found[name] = sum(score * weight for score, weight in weights.items()) / sum(weights.values())

@@ -8,11 +8,13 @@ import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import text_of
+from rewardsmith.data.keys import is_missing
 from rewardsmith.rewards.judges.asking import Backend, Judge, ask, data_tag
 from rewardsmith.rewards.strict_json import read_json
 from rewardsmith.rewards.thinking import after_thinking
@@ -145,8 +147,8 @@ def principle_score(judgements: Sequence[Judgement]) -> float:
     """
     if not judgements:
         raise ValueError("principle_score: there are no judgements to add. Leave the step unscored instead.")
-    total = sum(judgement.max_score for judgement in judgements)
-    return min(max(sum(judgement.score / total for judgement in judgements), 0.0), 1.0)
+    points = sum(Fraction(judgement.score) for judgement in judgements)  # exact: floats of 1e308 add up to infinity
+    return float(min(max(points / sum(Fraction(judgement.max_score) for judgement in judgements), 0), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +177,11 @@ class PrincipleJudge(Judge):
     name: str = "principle_judge"
 
     def __post_init__(self) -> None:
-        if not self.principles:
-            raise ValueError("PrincipleJudge: principles is empty, so nothing can be judged. Name at least one.")
+        if not isinstance(self.principles, Mapping) or not self.principles:
+            raise ValueError(
+                f"PrincipleJudge: principles is {str(self.principles)[:80]}, so nothing can be judged. Give a mapping "
+                "from at least one name to its meaning."
+            )
         if self.neutral is not None:
             check_range("PrincipleJudge", "neutral", self.neutral, 0.0, 1.0)
 
@@ -210,8 +215,11 @@ class PrincipleJudge(Judge):
             judgements = await ask(self.backend, messages, partial(parse_judgements, principles=self.principles))
             return judgements if isinstance(judgements, Unscored) else principle_score(judgements)
 
+        texts = next((own for own in steps if isinstance(own, str)), None)
+        if texts is not None:
+            raise ValueError(f"PrincipleJudge: steps is the text {texts[:80]!r}. Give each row a list of steps.")
         rows = [
             asyncio.gather(*(judged(text_of(prompt), own[:t], step) for t, step in enumerate(own)))
-            for prompt, own in zip(prompts, steps, strict=True)
+            for prompt, own in zip(prompts, (() if is_missing(own) else own for own in steps), strict=True)
         ]
         return list(await asyncio.gather(*rows))
