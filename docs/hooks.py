@@ -226,7 +226,8 @@ def room_page(room: str) -> str:
 
 def commands_page() -> str:
     """Return what every command prints for `--help`."""
-    text = "# The command line\n\n[Exit codes](../start.md#exit-codes): 0 clean, 1 a finding or a failed page, 2 usage or unusable input, 3 not judged.\n\n"
+    codes = "0 clean, 1 a finding or a failed page, 2 usage or unusable input, 3 not judged"
+    text = f"# The command line\n\n[Exit codes](../start.md#exit-codes): {codes}.\n\n"
     commands = [str(command.name) for command in app.registered_commands]
     for group in app.registered_groups:
         commands += [f"{group.name} {command.name}" for command in group.typer_instance.registered_commands]

@@ -80,6 +80,8 @@ def test_one_sentence_says_the_rest():
     )
     assert curve_line(TILTED).endswith("reward +3.17 standard deviations, gold unknown")
     assert curve_line(replace(BEST, turn=None)).endswith("gold still rising")
+    alone = replace(BEST, points=(CurvePoint(1, 0.0, 0.0, 0.0, 0.0, 0.0),))  # n = 1: a plain draw
+    assert curve_line(alone) == "best of n: not drawn, as it needs more completions to a prompt"
     assert curve_line(replace(BEST, turn=Turn(16, 1.84, 0, 3, declines=False))).endswith("but may still rise")
 
 

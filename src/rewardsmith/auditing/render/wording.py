@@ -123,6 +123,8 @@ def duration(seconds: float) -> str:
 def curve_line(curve: Curve) -> str:
     """Describe a curve in one sentence: its range, its gains, and the peak of gold."""
     last = curve.points[-1]
+    if not last.kl:
+        return f"{curve.name}: not drawn, as it needs more completions to a prompt"
     to = f"{curve.name}, up to {curve.knob} = {number(last.strength)} (KL {number(last.kl)})"
     if last.gold is None:
         return f"{to}: reward {last.rewards:+.2f} standard deviations, gold unknown"
