@@ -10,7 +10,7 @@ import tempfile
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig  # type: ignore[attr-defined]
 
@@ -86,6 +86,7 @@ def trained_on(
 
 def run(*, steps: int = 100, seed: int = 0) -> Panels:
     """Train each arm and bring back its curves."""
+    disable_progress_bars()
     world = build(seed=seed)
     pairs = labeled_pairs(world, seed=seed)
     return by_quantity({name: trained_on(world, pairs, steps=steps, seed=seed, **arm) for name, arm in ARMS.items()})

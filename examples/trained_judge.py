@@ -107,4 +107,5 @@ def audited(name: str, world: ArithmeticLM, model: Any) -> None:
 
 
 if __name__ == "__main__":
-    present("trained_judge", run, title="A judge trained from its verdicts", bounded=["right verdicts", "no verdict"])
+    bounded = ["right verdicts", "for the first answer", "no verdict"]
+    present("trained_judge", run, title="A judge trained from its verdicts", bounded=bounded, seeds=(0, 1, 2))

@@ -45,6 +45,15 @@ def test_what_a_judge_cannot_be_asked_is_listed_with_the_reason():
     assert notes["judgment_diffusion"] == "it takes no criteria"
 
 
+def test_a_judge_of_ties_alone_has_no_accuracy_without_them():
+    class Undecided(Comparing):
+        async def compare(self, prompts, firsts, seconds):
+            return [0.5] * len(prompts)
+
+    messages = [finding.message for finding in report_of(Undecided(), n=40).findings if finding.probe == "accuracy"]
+    assert any(message.endswith("100% of 40 verdicts are ties.") for message in messages), messages
+
+
 class Dead(Comparing):
     """Asks a server that refuses every connection."""
 

@@ -467,5 +467,5 @@ def test_an_anchor_needs_a_prompt_to_follow(world):
 def test_rows_in_memory_are_not_precomputed_by_several_processes(world):
     trainer = make(PreferenceTrainer, world, rows())
     trainer.accelerator = SimpleNamespace(num_processes=2)
-    with pytest.raises(ValueError, match=r"the train set is in memory, and TRL gives .* Save it with save_to_disk"):
+    with pytest.raises(ValueError, match=r"the train set is in memory, and TRL shares .* Save it with save_to_disk"):
         trainer._precompute_ref_logps(trainer.train_dataset, "train", 2)

@@ -50,10 +50,10 @@ def agreement(baseline: PairBaseline) -> Outcome:
         return Outcome(outcome.findings, not_run=f"{len(baseline.rows)} pairs, but it takes {FEWEST_PAIRS}")
     wins = (np.sign(baseline.margins) + 1) / 2
     found = judge_agreement(wins, np.ones(len(wins)), clusters=baseline.clusters, alpha=baseline.alpha)
+    decided = f", and without them accuracy is {found.decided.value:.1%}" if found.decided.n else ""
     message = (
         f"Agreement with the labels: Cohen's κ is {found.kappa.value:.2f} ({found.kappa.low:.2f} to "
-        f"{found.kappa.high:.2f}). {found.ties.value:.0%} of {found.ties.n} verdicts are ties, and without them "
-        f"accuracy is {found.decided.value:.1%}."
+        f"{found.kappa.high:.2f}). {found.ties.value:.0%} of {found.ties.n} verdicts are ties{decided}."
     )
     observed = finding_of(
         "accuracy", "info", message, found.kappa, advice=NOTHING_TO_DO, unit="Cohen's κ", only_faults=True

@@ -223,8 +223,8 @@ class PreferenceTrainer(DPOTrainer):
         if not set(columns) & {*REF_COLUMNS, "ref_digest"}:
             if self.accelerator.num_processes > 1 and not getattr(dataset, "cache_files", True):
                 raise ValueError(
-                    f"PreferenceTrainer: the {name} set is in memory, and TRL gives precomputed values to processes "
-                    "in a file beside it. Save it with save_to_disk, and pass load_from_disk's."
+                    f"PreferenceTrainer: the {name} set is in memory, and TRL shares precomputed values by a file "
+                    "beside it. Save it with save_to_disk, and pass load_from_disk's."
                 )
             dataset = super()._precompute_ref_logps(dataset, name, batch_size)
             return dataset.add_column("ref_digest", _digests(dataset, settings))
