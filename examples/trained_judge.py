@@ -99,7 +99,7 @@ def run(*, steps: int = 120, seed: int = 0) -> Panels:
 
 def audited(name: str, world: ArithmeticLM, model: Any) -> None:
     """Print what the audit finds about accuracy and position."""
-    rows = [PreferenceRow(f"{a}+{b}", f"{a + b}", f"{a + b + 1 + (a + 2 * b) % 3}") for a, b in product(range(N), repeat=2)]
+    rows = [PreferenceRow(f"{a}+{b}", str(a + b), str(a + b + 1 + (a + 2 * b) % 3)) for a in range(N) for b in range(N)]
     found = audit_pairs(Judge(world, model.eval()), rows).findings
     lines = [f"  {one.severity:8} {one.message}" for one in found if one.probe in ("accuracy", "position")]
     print("\n".join(["", name, *lines]))
