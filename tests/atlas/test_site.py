@@ -98,7 +98,7 @@ def test_every_family_has_a_section_that_shows_the_advice_and_the_figures_of_its
     assert set(sections) == {paper.family.replace(" ", "-") for paper in load_catalogue()}
     shown = sections["shaping-and-combining"]
     assert '<a href="par.html">PAR</a>' in shown
-    assert "mean gold (a) ≥ 1.5: 1.5" in shown
+    assert "mean gold (a) ≥ 1.5. Observed: 1.5" in shown
     assert find_page("par").advice[:30] in shown
     assert "Without a page here: " in sections["judges"]
     assert 'href="families.html#shaping-and-combining"' in (site / "par.html").read_text(encoding="utf-8")

@@ -47,6 +47,7 @@ def write_site(out: Path, pages: Mapping[str, Held]) -> Path:
     (out / "index.html").write_text(index, encoding="utf-8")
     entries.sort(key=lambda entry: (entry["paper"].failure, ORDER.index(entry["status"])))  # what one looks for
     by_family = {family: [entry for entry in entries if entry["paper"].family == family] for family in families}
+    by_family = dict(sorted(by_family.items(), key=lambda item: not any(entry["held"] for entry in item[1])))
     overview = ENVIRONMENT.get_template("families.html").render(families=by_family)
     (out / "families.html").write_text(overview, encoding="utf-8")
     return out / "index.html"

@@ -73,7 +73,8 @@ def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
             title="A reward hacked, and its repair",
             text="One small language model that adds numbers, trained twice by TRL's GRPO from the same start. In the "
             "first picture its reward looks for the right number anywhere in the completion, a flaw that training "
-            f"exploits. In the second it is trained on the reward that the audit advised.\n\nThe advice: {advice}",
+            f"exploits. In the second it is trained on the reward that the audit advised.\n\nThe advice: {advice}\n\n"
+            f"The league table has both beside the {len(reports)} published rewards.",
             pictures=draw(arms),
             caption="Reward and true score at every training step; thick lines are means over eight steps.",
             table=(["arm", "reward, first 20 steps", "reward, last 20", "gold, first 20 steps", "gold, last 20"], rows),
