@@ -64,7 +64,7 @@ def test_a_number_on_the_edge_keeps_the_digits_that_its_verdict_needs(tmp_path):
     [
         ("seed * world.bias", "seed * world.bias + 1", True),
         ("1 / 3", "1 / 2", True),
-        ('"heads/seen", 0.5', '"heads/seen", 5', True),
+        ('"heads/seen", 0.5', '"heads/seen", 5', False),
         ("A coin's heads", "A coin", False),
         ("Heads by seed.", "Toss once.", False),
         ("from dataclasses import dataclass", "import math\nfrom dataclasses import dataclass", False),
@@ -84,7 +84,9 @@ def test_results_are_stale_where_the_code_of_their_numbers_changed(toy, tmp_path
 
 def test_a_criterion_that_asks_for_what_did_not_run_makes_results_stale_and_of_no_use(toy, tmp_path):
     write_results(tmp_path, find_page("toy"), ran())
-    with only_page(tmp_path / "later", MODULE.replace('"heads/seen", 0.5', '"gold/new", 0.5')):
+    with only_page(
+        tmp_path / "later", MODULE.replace('"heads/seen", 0.5', '"gold/new", 0.5').replace("RUNS", repr(str(toy)))
+    ):
         assert read_results(tmp_path, find_page("toy")) == ({}, True)
 
 

@@ -36,13 +36,13 @@ def asked_of(page: Page) -> dict[str, dict[str, Any]]:
 
 
 def digest_of(page: Page) -> str:
-    """Return the SHA-256 of the code that decides a page's numbers: without docstrings, imports and figure."""
+    """Return the SHA-256 of the code that decides a page's numbers: no docstrings, imports, criterion and figure."""
     source = (Path(next(iter(pages.__path__))) / f"{page.slug}.py").read_text(encoding="utf-8")
     lines = source.splitlines()
     kept: list[str] = []
     for node in ast.parse(source).body:
         names = [ast.unparse(target) for target in getattr(node, "targets", ())] + [getattr(node, "name", "")]
-        if "figure" in names or isinstance(node, ast.Import | ast.ImportFrom | ast.Expr | ast.If):
+        if {"figure", "CRITERION"} & set(names) or isinstance(node, ast.Import | ast.ImportFrom | ast.Expr | ast.If):
             continue
         numbers = set(_numbers(node))
         for part in ast.walk(node):
@@ -79,7 +79,10 @@ def read_results(folder: Path, page: Page) -> Held:
                 results = {of: [math.nan if value is None else float(value) for value in row] for of, row in columns}
                 kept = {key: record[key] for key in ("seeds", "world", "seconds")}
                 asked = {"changes": keywords.get("world", {}), "broken": keywords.get("broken", False)}
-                runs[name] = judged(page, results, figure=figure, **kept, **asked)
+                try:
+                    runs[name] = judged(page, results, figure=figure, **kept, **asked)
+                except ValueError:  # the criterion asks for what did not run
+                    stale = True
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if not stale:
             raise ValueError(

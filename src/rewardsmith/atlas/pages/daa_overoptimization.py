@@ -23,7 +23,6 @@ CRITERION = All(
     AtLeast("b/slic", 0.05),
     AtLeast("b/ipo", 0.0),
     AtMost("b/dpo_beta_200", 0.05),
-    AtLeast("fall/dpo", 0.0),
     PairedGain("fall/dpo", over="fall/dpo_beta_200", at_least=0.1),
     PairedGain("gold_160/dpo_beta_50", over="gold_160/dpo", at_least=0.1),
     AtLeast("fall/random_labels", 0.05),

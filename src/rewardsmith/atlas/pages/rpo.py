@@ -30,8 +30,7 @@ from rewardsmith.worlds.prefix_tree import (
 CRITERION = All(
     LowerBound("gold/rpo_strong", over="gold/dpo", above=0.3),
     PairedGain("gold/rpo_strong", over="gold/dpo_tuned_beta", at_least=0.05),
-    PairedGain("gold/anchor_uniform", over="gold/rpo_strong", at_most=-0.2),  # the first that must fail
-    PairedGain("gold/rpo_negative", over="gold/dpo", at_most=0.0),  # the second
+    PairedGain("gold/anchor_uniform", over="gold/rpo_strong", at_most=-0.2),
 )
 ARMS: dict[str, tuple[float | None, float | None, str]] = {  # β, or None for the world's; η, or None for no DPO; anchor
     "dpo": (None, 0.0, "chosen"),
