@@ -60,6 +60,16 @@ def test_the_study_is_the_correlation_of_the_benchmark_with_best_of_n_and_with_t
     assert found.tilted["mine"].spearman.value == pytest.approx(stats.spearmanr(bench, tilted)[0])
 
 
+def test_a_reward_gains_nothing_by_leaving_wrong_completions_unscored():
+    gold = [[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]]
+    flat = np.zeros((2, 4))
+    shy = np.where(np.arange(8).reshape(2, 4) == 1, np.nan, flat)  # abstains from one wrong completion
+    found = optimized_gold([flat, shy, flat * np.nan], gold, n=2, kl=0.1)
+    # By equal scores the best of two is any of those that all score: 2 of 3, and 2 of 4.
+    assert found.best_of_n[:2] == pytest.approx([(2 / 3 + 1 / 2) / 2] * 2)
+    assert np.isnan(found.best_of_n[2])
+
+
 def test_a_kl_that_the_completions_cannot_reach_is_unknown():
     assert np.isnan(optimized_gold(np.ones((2, 3, 4)), np.eye(4)[:3], n=2, kl=1.0).tilted).all()
 

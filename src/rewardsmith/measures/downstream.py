@@ -35,7 +35,9 @@ def optimized_gold(rewards: ArrayLike, gold: ArrayLike, *, n: int = 16, kl: floa
     """Return the gold that each reward of a zoo reaches on the same sampled completions.
 
     Args:
-        rewards: (R, P, M) scores by R rewards of M completions for each of P prompts; NaN where unscored.
+        rewards: (R, P, M) scores by R rewards of M completions for each of P prompts; NaN where unscored. A completion
+            that one reward leaves unscored is left out for all, so that none gains by abstaining from what is wrong. A
+            reward without any score is NaN.
         gold: (P, M) true rewards, such as correctness.
         n: candidates of best-of-n (`best_of_n_curve`).
         kl: mean KL of the tilted policy to the start policy, in nats (`tilted_curve`).
@@ -46,8 +48,14 @@ def optimized_gold(rewards: ArrayLike, gold: ArrayLike, *, n: int = 16, kl: floa
     scores, truth = np.array(rewards, dtype=np.float64), np.array(gold, dtype=np.float64)
     check_shape("optimized_gold", "rewards", scores, None, *truth.shape)
     check_range("optimized_gold", "kl", kl, 1e-9, math.inf)
+    known = np.isfinite(scores)
+    scored = np.any(known, axis=(1, 2)).tolist()
+    scores[:, ~known[scored].all(axis=0)] = np.nan
     found: list[tuple[float, float]] = []
-    for own in scores:
+    for own, has_score in zip(scores, scored, strict=True):
+        if not has_score:
+            found.append((math.nan, math.nan))
+            continue
         best = best_of_n_curve(own, truth, n=[n], n_resamples=1).gold
         curve = tilted_curve(own, truth, kl=[0.0, kl], n_resamples=1, least_effective=1.0)
         reached = curve.gold is not None and len(curve.strength) == 2
