@@ -7,7 +7,7 @@ import pytest
 from tests.engines import self_training as world
 
 from rewardsmith.auditing import audit_run
-from rewardsmith.auditing.subjects.self_training import Run, overoptimization
+from rewardsmith.auditing.subjects.self_training import Run, label_accuracy, overoptimization
 from rewardsmith.cli import app
 from rewardsmith.engines.rounds import Annotation
 
@@ -137,6 +137,12 @@ def test_a_level_of_the_prompt_in_the_labels_is_measured(tmp_path, scores, share
     report = run(tmp_path, rounds=0, canary=0, sample=sample, annotate=annotate)
     (found,) = [finding for finding in report.findings if finding.probe == "prompt_offset"]
     assert (found.severity, found.value) == ("info", pytest.approx(share, abs=0.02))
+
+
+def test_one_prompt_does_not_judge_the_labels():
+    logs = [{"label_accuracy": [1.0, 0.5, 0.9]}, {"label_accuracy": [1.0, None, None]}]
+    found = label_accuracy(Run("run", [{"step": f"{k}/check", "result": log} for k, log in enumerate(logs)]))
+    assert found.not_run == "fewer than two canary prompts have completions of different gold"
 
 
 def test_a_run_without_a_canary_is_not_judged(tmp_path):

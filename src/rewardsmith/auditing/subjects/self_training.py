@@ -185,8 +185,8 @@ def label_accuracy(run: Run) -> Finding | Outcome:
     if not table.size:
         return Outcome(not_run=NO_CANARY)
     first, last = mean_estimate(table[0]), mean_estimate(table[-1])
-    if not last.n:
-        return Outcome(not_run="no canary prompt has completions of different gold", applies=False)
+    if last.n < 2:
+        return Outcome(not_run="fewer than two canary prompts have completions of different gold", applies=False)
     return finding_of(
         "label_accuracy", "high" if last.high < 0.5 else "medium" if last.low <= 0.5 else "info",
         f"The labels rank {last.value:.0%} of the canary's pairs as gold does, and {first.value:.0%} in round 0.",
