@@ -12,6 +12,7 @@ from tests.rewards.judges.endpoint import Scripted
 from rewardsmith.rewards import BranchRethinkJudge, PairwiseJudge
 from rewardsmith.rewards.judges.branching import CRITERIA, chosen_criteria, rethink_request
 from rewardsmith.rewards.judges.comparing import plain_comparison
+from rewardsmith.rewards.judges.verdicts import LastVerdict
 from rewardsmith.rewards.judges.wire import JudgeError
 
 A, B = "<answer>[[A]]</answer>", "<answer>[[B]]</answer>"
@@ -179,7 +180,48 @@ def test_a_failure_in_either_turn_is_the_row_s_reason():
 
 def test_options_that_ask_for_nothing_are_refused():
     for criteria in ({}, {"a;b": ""}, {"a": "", "A ": ""}, {" ": ""}):
-        with pytest.raises(ValueError, match=r"BranchRethinkJudge: criteria is .*\. Name at least one, each once"):
+        with pytest.raises(
+            ValueError,
+            match=r"BranchRethinkJudge: criteria is .*\. Give a mapping from names to meanings, at least one, each",
+        ):
             BranchRethinkJudge(Scripted(), criteria=criteria)
     with pytest.raises(ValueError, match=r"BranchRethinkJudge: max_branches is 0\. Pass 1 or more"):
         BranchRethinkJudge(Scripted(), max_branches=0)
+
+
+@pytest.mark.parametrize("found", ["A", 2, True, -1, 0.5])
+def test_a_parser_of_other_values_is_refused_and_not_read_as_the_second(found):
+    for judge in (
+        PairwiseJudge(Scripted(A, A), parser=lambda text: found),
+        BranchRethinkJudge(Scripted(*["<criteria>logic</criteria>"] * 4), parser=lambda text: found),
+    ):
+        with pytest.raises(ValueError, match=rf"judge: its parser gave {found!r}\. Return 0 if the answer shown first"):
+            judged(judge, ("x", "y"))
+
+
+def test_a_backend_that_is_none_is_named():
+    async def nothing(messages):
+        return None
+
+    class Texts:
+        async def reply(self, messages, *, logprobs=0):
+            return "text"
+
+    for backend, message in (
+        (lambda messages: A, "a judge's backend gave a str at once. Define it by `async def`"),
+        (nothing, "a judge's backend gave a NoneType. Return a text, or a Reply from `reply`"),
+        (Texts(), "a judge's backend gave a str. Return a text, or a Reply from `reply`"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            judged(PairwiseJudge(backend), ("x", "y"))
+
+
+def test_marks_that_would_never_be_found_are_refused():
+    for mark in ("**A**", "1.", "$1$", "A "):
+        with pytest.raises(ValueError, match=r"LastVerdict: .* ends on a blank, a full stop or a mark of bold text"):
+            LastVerdict({mark: 0})
+        assert LastVerdict({mark: 0}, tag="v")(f"<v>{mark}</v>") == 0  # behind the tag nothing of it is taken off
+    with pytest.raises(ValueError, match=r"LastVerdict: marks is \['A'\]\. Name what each verdict looks like"):
+        LastVerdict(["A"])
+    with pytest.raises(ValueError, match=r"BranchRethinkJudge: criteria is \['logic'\]\. Give a mapping from names"):
+        BranchRethinkJudge(None, criteria=["logic"])

@@ -45,11 +45,19 @@ async def replied(backend: Backend, messages: list[Message], *, logprobs: int = 
 
     Raises:
         JudgeError: there is no reply.
+        TypeError: the backend is no async function, or gives something else than a text.
     """
     own = getattr(backend, "reply", None)
-    if own is None:
-        return Reply(await backend(messages))
-    reply: Reply = await own(messages, logprobs=logprobs)
+    waiting = backend(messages) if own is None else own(messages, logprobs=logprobs)
+    if not isinstance(waiting, Awaitable):
+        raise TypeError(f"a judge's backend gave a {type(waiting).__name__} at once. Define it by `async def`.")
+    given = await waiting
+    reply = given if own is not None else Reply(given)
+    if not isinstance(reply, Reply) or not isinstance(reply.text, str):
+        raise TypeError(
+            f"a judge's backend gave a {type(given).__name__}. Return a text, or a Reply from `reply`, and raise "
+            "JudgeError where there is none."
+        )
     return reply
 
 

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 from rewardsmith.data import text_of
 from rewardsmith.rewards.judges.asking import Backend, asked, unread, with_images
-from rewardsmith.rewards.judges.comparing import ComparingJudge, Opinion, answers_shown
+from rewardsmith.rewards.judges.comparing import ComparingJudge, Opinion, answers_shown, first_won
 from rewardsmith.rewards.judges.verdicts import BOXED_VERDICT
 from rewardsmith.rewards.thinking import after_thinking
 from rewardsmith.scoring.calling import Unscored
@@ -116,10 +116,15 @@ class BranchRethinkJudge(ComparingJudge):
 
     def __post_init__(self) -> None:
         folded = {name.strip().lower() for name in self.criteria}
-        if not folded or len(folded) < len(self.criteria) or any(not n or re.search("[;<>]", n) for n in folded):
+        if (
+            not isinstance(self.criteria, Mapping)
+            or not folded
+            or len(folded) < len(self.criteria)
+            or any(not n or re.search("[;<>]", n) for n in folded)
+        ):
             raise ValueError(
-                f"BranchRethinkJudge: criteria is {list(self.criteria)}. Name at least one, each once, without "
-                "semicolons and angle brackets."
+                f"BranchRethinkJudge: criteria is {list(self.criteria)}. Give a mapping from names to meanings, "
+                "at least one, each once, and names without semicolons and angle brackets."
             )
         if self.max_branches < 1:
             raise ValueError(f"BranchRethinkJudge: max_branches is {self.max_branches}. Pass 1 or more.")
@@ -141,5 +146,5 @@ class BranchRethinkJudge(ComparingJudge):
         if isinstance(reply, Unscored):
             return Opinion(reply, (sketch.text,), (chosen,))
         found = self.parser(reply.text)
-        value = unread(reply.text, "no verdict in turn 2") if found is None else float(found == 0)
+        value = unread(reply.text, "no verdict in turn 2") if found is None else first_won(self.name, found)
         return Opinion(value, (sketch.text, reply.text), (chosen,))

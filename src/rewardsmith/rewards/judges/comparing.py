@@ -158,6 +158,16 @@ class ComparingJudge(Judge):
         return list(await asyncio.gather(*(one(*row) for row in rows)))
 
 
+def first_won(caller: str, found: Any) -> float:
+    """Return 1.0 for a parser's 0, the answer shown first, and 0.0 for its 1; raise ValueError for anything else."""
+    if isinstance(found, bool) or found not in (0, 1):
+        raise ValueError(
+            f"{caller}: its parser gave {found!r}. Return 0 if the answer shown first is better, 1 if the second is, "
+            "and None without a verdict."
+        )
+    return float(found == 0)
+
+
 def _known(value: float | Unscored | None) -> float | None:
     return value if isinstance(value, float) else None
 
@@ -199,4 +209,4 @@ class PairwiseJudge(ComparingJudge):
         if isinstance(reply, Unscored):
             return Opinion(reply, ())
         found = self.parser(reply.text)
-        return Opinion(unread(reply.text) if found is None else float(found == 0), (reply.text,))
+        return Opinion(unread(reply.text) if found is None else first_won(self.name, found), (reply.text,))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from rewardsmith.rewards.thinking import after_thinking
 
+_TRAILING = re.compile(r"[\s.*_`~$]+$")
+
 
 @dataclass(frozen=True, slots=True)
 class LastVerdict:
@@ -32,11 +34,19 @@ class LastVerdict:
     tag: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.marks or not all(self.marks):
-            raise ValueError(f"LastVerdict: marks is {dict(self.marks)!r}. Name what each verdict looks like.")
+        if not isinstance(self.marks, Mapping) or not self.marks or not all(self.marks):
+            raise ValueError(
+                f"LastVerdict: marks is {self.marks!r}. Name what each verdict looks like, and its meaning."
+            )
+        lost = [mark for mark in self.marks if self.tag is None and mark != _TRAILING.sub("", mark)]
+        if lost:
+            raise ValueError(
+                f"LastVerdict: {lost[0]!r} ends on a blank, a full stop or a mark of bold text, which may follow any "
+                "verdict and are taken off first. Leave them out."
+            )
 
     def __call__(self, text: str) -> int | None:
-        own = re.sub(r"[\s.*_`~$]+$", "", after_thinking(text) or "")
+        own = _TRAILING.sub("", after_thinking(text) or "")
         lines = own.splitlines()
         if not lines:
             return None
