@@ -74,6 +74,13 @@ def test_offline_training_is_cross_entropy_on_what_the_reward_reads(reward, worl
     cut = ReferenceTrainer(trainer.model, args, train_dataset=Dataset.from_list(data), processing_class=world.tokenizer,
                            template=TEMPLATE, max_length=3)  # fmt: skip
     assert len(cut.train_dataset) == 0
+    odd = [{**data[0], "label": None}, {**data[0], "label": math.nan}, {**data[0], "answer": None}, data[1]]
+    args = (trainer.model, args)
+    known = ReferenceTrainer(*args, train_dataset=Dataset.from_list(odd), processing_class=world.tokenizer)
+    assert len(known.train_dataset) == 1  # a loss of NaN would spoil the model
+    signed = Dataset.from_list([{**data[0], "label": -1}])
+    with pytest.raises(ValueError, match=r"ReferenceTrainer: a row has the label -1\. Give 1 where its completion"):
+        ReferenceTrainer(*args, train_dataset=signed, processing_class=world.tokenizer)
 
 
 @pytest.mark.parametrize("loss", ["pairwise", "bce", "both"])

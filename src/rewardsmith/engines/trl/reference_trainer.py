@@ -19,6 +19,7 @@ from transformers import AutoModelForSequenceClassification, EvalPrediction, Tra
 
 from rewardsmith._check import check_choice, check_range
 from rewardsmith.data import corrupt_number, text_of
+from rewardsmith.data.keys import is_missing, read_key
 from rewardsmith.data.negatives import NegativeMaker
 from rewardsmith.engines.trl.gathering import ScoredBatch
 from rewardsmith.engines.trl.reading import ready, row_ids
@@ -44,6 +45,7 @@ class ReferenceTrainer(RowTrainer):
     Args:
         model: a `…ForSequenceClassification` with one label, or a name or folder, loaded with a fresh head.
         template: the text after the question; give `ReferenceReward` the same.
+        train_dataset: a row without an answer or a label (None, NaN) is left out.
         max_length: rows of more tokens are left out; None keeps all.
     """
 
@@ -66,12 +68,20 @@ class ReferenceTrainer(RowTrainer):
         )  # fmt: skip
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        text = with_reference(text_of(row["completion"]), str(row["answer"]), self.template)
+        answer = read_key(row["answer"]).text
+        label = math.nan if answer is None or is_missing(row["label"]) else float(row["label"])
+        if label < 0 or label > 1:
+            raise ValueError(
+                f"ReferenceTrainer: a row has the label {label:g}. Give 1 where its completion is right and 0 where it "
+                "is wrong, or a share between them."
+            )
+        text = with_reference(text_of(row["completion"]), answer or "", self.template)
         completion = text if isinstance(row["prompt"], str) else [{"role": "assistant", "content": text}]
-        return {"input_ids": row_ids(self.tokenizer, row["prompt"], completion), "labels": [float(row["label"])]}
+        return {"input_ids": row_ids(self.tokenizer, row["prompt"], completion), "labels": [label]}
 
     def kept(self, row: Mapping[str, Any]) -> bool:
-        return self.max_length is None or len(row["input_ids"]) <= self.max_length
+        most = math.inf if self.max_length is None else self.max_length
+        return len(row["input_ids"]) <= most and not math.isnan(row["labels"][0])
 
     def loss_of(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits.float(), labels)
