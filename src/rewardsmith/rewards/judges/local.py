@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -27,7 +28,8 @@ class LocalBackend:
     """Answer with a causal language model of transformers: greedy, in its chat template, with its own probabilities.
 
     Questions are answered one after another, in a thread, so that an event loop goes on. For many rows, an inference
-    server and a `ChatBackend` are faster. Images are not read.
+    server and a `ChatBackend` are faster. Images are not read. Special tokens in a message are broken by a blank, so
+    that no answer can end its message; whether a server does so depends on the server.
 
     Args:
         model: a causal language model.
@@ -99,10 +101,20 @@ class LocalBackend:
         parts = [part for m in messages if isinstance(m["content"], list) for part in m["content"]]
         if any(part.get("type") != "text" for part in parts):
             raise JudgeError("LocalBackend: the question holds an image, which is not read. Use a ChatBackend.", "none")
-        plain = [message | {"content": text_of([message])} for message in messages]
+        plain = [message | {"content": self._as_text(text_of([message]))} for message in messages]
         chat = bool(getattr(self.tokenizer, "chat_template", None))
         joined = "\n\n".join(message["content"] for message in plain) + "\n\n"
         return RowEncoder(self.tokenizer, eos=False).prompt_ids(plain if chat else joined)
+
+    def _as_text(self, content: str) -> str:
+        """Return a message's text without special tokens: "<|im_end|>" in an answer would end the message it stands in.
+
+        A blank after its first character leaves it readable.
+        """
+        added = getattr(self.tokenizer, "added_tokens_decoder", {}).values()
+        special = {str(token) for token in added if token.special} | set(self.tokenizer.all_special_tokens)
+        marks = "|".join(re.escape(mark) for mark in sorted(special, key=len, reverse=True) if len(mark) > 1)
+        return re.sub(marks, lambda found: f"{found[0][0]} {found[0][1:]}", content) if marks else content
 
     def _candidates(self, ids: Sequence[int], place: int, logits: Tensor, most: int) -> dict[str, float]:
         """Return {text: ln p} of the likeliest tokens at a place, the generated one first; equal texts are summed."""
