@@ -1,13 +1,15 @@
 """The audit of a self-training run finds what was planted in it, and nothing in a sound one."""
 
 import json
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.engines import self_training as world
 
 from rewardsmith.auditing import audit_run
-from rewardsmith.auditing.subjects.self_training import Run, label_accuracy, overoptimization
+from rewardsmith.auditing.subjects.self_training import Run, canary, label_accuracy, overoptimization
 from rewardsmith.cli import app
 from rewardsmith.engines.rounds import Annotation
 
@@ -164,3 +166,11 @@ def test_the_command_reads_the_folder_and_takes_no_rows(tmp_path, capsys):
         app(["audit", folder, "rows.jsonl"])
     assert ended.value.code == 2
     assert "a self-training run has rows of its own" in capsys.readouterr().err
+
+
+def test_gold_that_only_varies_is_called_a_fall_no_more_often_than_a_bound_of_two_and_a_half_percent_allows():
+    """Five policies of one gold, 24 prompts: P(alarm) ≤ 1/40, by Bonferroni; 1,000 draws, +3 sigma."""
+    draws = np.random.default_rng(0).normal(0.5, 0.2, size=(1000, 5, 24))
+    runs = (Run(Path(), [{"step": f"{k}/check", "result": {"canary": row}} for k, row in enumerate(t)]) for t in draws)
+    alarms = sum(canary(run).severity != "info" for run in runs)
+    assert alarms <= 25 + 3 * math.sqrt(25 * 39 / 40)

@@ -113,16 +113,16 @@ def audit_run(folder: str | Path) -> Report:
 
 
 def canary(run: Run) -> Finding | Outcome:
-    """Compare the last policy's gold on the canary with that of the best, which other prompts choose."""
+    """Compare the last policy's gold on the canary with that of the best; each comparison has its share of alpha."""
     table = _table(run, "canary")
     if not table.size:
         return Outcome(not_run=NO_CANARY)
     table = table[:, np.isfinite(table).all(axis=0)]
-    if table.shape[1] < 2:
-        return Outcome(not_run="fewer than two canary prompts were graded under every policy")
+    if min(table.shape) < 2:
+        return Outcome(not_run="fewer than two policies, or canary prompts that were graded under each")
     means = table.mean(axis=1)
-    peak = early_peak(table.T, range(1, len(table) + 1))
-    best, fall = int(peak.step) - 1, peak.fall
+    falls = [mean_estimate(own - table[-1], alpha=0.05 / (len(table) - 1)) for own in table[:-1]]
+    fall, best = max(falls, key=lambda one: one.value), int(means.argmax())
     severity: Severity = "info"
     if fall.low > 0:
         severity = "high" if fall.value > 0.1 * means[best] else "medium"
