@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import pickle
 
 import pytest
@@ -169,6 +170,7 @@ def test_localization_by_the_four_cases_of_the_paper():
 
 def test_an_invalid_index_is_worth_no_more_than_a_wrong_verdict_and_no_label_is_unscored():
     assert localization_reward([None, 4, -2, 1], [1, 1, -1, None], [4] * 4) == [-1.0, -1.0, -1.0, None]
+    assert localization_reward([1, 1], [math.nan, 1.0], [4] * 2) == [None, 1.0]  # a column with an empty cell
 
 
 @given(st.integers(1, 8), st.data())

@@ -163,7 +163,7 @@ def localization_reward(
 
     Args:
         predicted: t̂ per row, as `first_error_index` gives it; None or a value outside −1…n−1 is invalid.
-        true: t* per row; None leaves the row unscored.
+        true: t* per row; None or NaN leaves the row unscored.
         n_steps: n per row, at least 1.
 
     Returns:
@@ -173,7 +173,8 @@ def localization_reward(
     [1.0, 0.5, -1.0, 1.0, -1.0]
     """
     rewards: list[float | None] = []
-    for guess, truth, n in zip(predicted, true, n_steps, strict=True):
+    labels = [None if is_missing(truth) else truth for truth in true]
+    for guess, truth, n in zip(predicted, labels, n_steps, strict=True):
         if truth is not None and (n < 1 or not NO_ERROR <= truth < n):
             raise ValueError(
                 f"localization_reward: the true index {truth} is outside -1...{n - 1}, the range for {n} steps. "
