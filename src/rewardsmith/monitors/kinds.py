@@ -100,6 +100,10 @@ def proxy_above_gold(
     It finds what no change shows: a hack that was learned before the first block ended, or before the run began.
     Arguments as for `flat_gold`; `at_least` is the lower bound of the gap, and `alpha` the chance of an alarm in a run
     whose gap is smaller.
+
+    >>> monitor = proxy_above_gold(gold_range=(0.0, 1.0), proxy_range=(0.0, 1.0))
+    >>> monitor.read([{"proxy": 0.9, "gold": 0.1}] * 90).also
+    {'proxy': 0.9, 'gold': 0.1}
     """
     return Monitor(
         name="proxy_above_gold",
