@@ -43,8 +43,8 @@ class World:
     beta: float = 0.2  # β of DPO
     kl: float = 1.0  # nats from the first policy at which arms are compared
     members: int = 5  # of the ensemble
-    n_calibration: int = 1000  # labeled pairs for the conformal threshold
-    n_test: int = 2000  # fresh contexts, one pair each
+    n_calibration: int = 4000  # labeled pairs for the conformal threshold
+    n_test: int = 8000  # fresh contexts, one pair each
     alpha: float = 0.1  # share of sets that may miss the label
 
 

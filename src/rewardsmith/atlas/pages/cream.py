@@ -41,7 +41,7 @@ ARMS: dict[str, tuple[float | str, float, float]] = {  # the target, or what it 
 class World:
     """A language model that ranks its own responses by its implicit reward and trains on them, round by round."""
 
-    n_worlds: int = 10  # languages averaged per seed
+    n_worlds: int = 40  # languages averaged per seed
     n_prompts: int = 12  # prompts
     n_tokens: int = 4  # in the vocabulary
     length: int = 4  # tokens per response
