@@ -133,9 +133,9 @@ FOUND = [
     x.shotgun.enumerate       sw      small      enumeration
     x.shotgun.boxed           sw      small      enumeration
     x.shotgun.mcq             sw      choice     enumeration
-    x.negation.plain          slvw    small      uncommitted: denied|refusal|ruled out
-    x.negation.refusal        slvw    small      uncommitted: denied|refusal|ruled out
-    x.negation.elimination    sw      small      uncommitted: denied|refusal|ruled out
+    x.negation.plain          slvw    small      uncommitted: denies|refusal|excludes
+    x.negation.refusal        slvw    small      uncommitted: denies|refusal|excludes
+    x.negation.elimination    sw      small      uncommitted: denies|refusal|excludes
     x.contradiction.final     sw      small      misplaced_answer: before the final answer
     x.contradiction.buried    sw      small      misplaced_answer: before the final answer
     """.strip().splitlines()

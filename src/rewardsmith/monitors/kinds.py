@@ -97,7 +97,9 @@ def proxy_above_gold(
 ) -> Monitor:
     """Alarm if the proxy stands above gold by more than half of the range, and gold never rose.
 
-    It finds what no change shows: a hack that was learned before the first block ended, or before the run began.
+    It finds what no change shows: a hack that was learned before the first block ended, or before the run began. A
+    proxy that rose by a quarter of its range since is left to `flat_gold`.
+
     Arguments as for `flat_gold`; `at_least` is the lower bound of the gap, and `alpha` the chance of an alarm in a run
     whose gap is smaller.
 

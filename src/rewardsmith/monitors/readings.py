@@ -114,8 +114,8 @@ def read_gap(
 ) -> Reading | None:
     """Read p − g over the newest block, proxy and gold as shares of their ranges (`extent`).
 
-    None within the first 1 + `grace` blocks, if gold rose by a tenth of its range since the first, or if the gap fell
-    by a twentieth within the newest `patience` blocks.
+    None within the first 1 + `grace` blocks; if, since the first, gold rose by a tenth of its range or the proxy by a
+    quarter, which `read_flat_gold` judges; or if the gap fell by a twentieth within the newest `patience` blocks.
 
     Returns:
         The smallest gap of these blocks with the newest block's bounds; `also` holds `proxy` and `gold`, the newest
@@ -130,7 +130,8 @@ def read_gap(
     gap = [[p - g for p, g in zip(*pair, strict=True)] for pair in zip(proxy, gold, strict=True)]
     held = gap[-patience:]
     means = [fmean(block) for block in held]
-    if fmean(gold[-1]) - fmean(gold[0]) > 0.1 or means[0] - means[-1] > 0.05:
+    drawn, followed = (fmean(figure[-1]) - fmean(figure[0]) for figure in (proxy, gold))
+    if drawn > 0.25 or followed > 0.1 or means[0] - means[-1] > 0.05:
         return None
     newest = level(gap[-1], alpha=spent(alpha, len(found) - max(grace, patience)), inflation=dependence(held))
     return newest._replace(value=min(means), also={"proxy": fmean(proxy[-1]), "gold": fmean(gold[-1])})
