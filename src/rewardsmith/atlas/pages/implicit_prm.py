@@ -57,11 +57,12 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     valid = valid_tokens(tree, streams, world.n_valid)
     right = valid.all(dim=-1).double()
     shown = torch.where(valid, world.shown_valid / world.n_valid, (1 - world.shown_valid) / (4 - world.n_valid))
-    start, rate = tree.policy(streams, width=world.width).float(), world.value_learning_rate
+    start, rate = tree.policy(streams, width=world.width), world.value_learning_rate
     demos = drawn(shown.log().sum(dim=-1), world.n_demos, streams)
     reference = supervised(tree, start, demos, steps=100, learning_rate=rate)
     with torch.no_grad():
-        table = tree.next_token(reference).double()
+        table = tree.next_token(reference)
+    start, reference = start.float(), reference.float()  # from here on no draw depends on rounding
     logps = tree.logps(table)
     index, test = (drawn(logps, n, streams) for n in (world.n_rollouts, world.n_test))
     outcome = of(right, index)
