@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
-SPREAD = -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# One more than there are cores for the slow tests, which wait for processes of their own about as long as they compute.
+SLOW_WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+SPREAD = -q --dist loadgroup --no-loadscope-reorder
 INSTALL = python -m pip install --quiet --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 OPENRLHF_IMPORTS := aiohttp pylatexenc transformers
@@ -73,11 +75,11 @@ check: .venv/.installed
 	$(MAKE) --jobs=2 --output-sync lint fast
 
 fast: .venv/.installed
-	$(BIN)/pytest $(SPREAD) -m "not slow" --doctest-modules src tests
+	$(BIN)/pytest $(SPREAD) -n $(WORKERS) -m "not slow" --doctest-modules src tests
 
 test: .venv/.installed .venv-newest/.installed
 	$(MAKE) --jobs=2 --output-sync lint models
-	$(BIN)/pytest $(SPREAD) --doctest-modules src tests
+	$(BIN)/pytest $(SPREAD) -n $(SLOW_WORKERS) --doctest-modules src tests
 
 # The model-equality tests on the packages of constraints-newest.txt; in one process, which is done when `lint` is.
 models: .venv-newest/.installed

@@ -214,6 +214,12 @@ def build_baseline(
     probed = items[: sizes.probed]
     formats = [*ANSWER_FORMATS, *given_formats(found or rows)] if given is None else list(given[1])
     scores = yield from _tried_in(formats, probed)
+    if not any(_means(carried).difference for carried in scores) and any(_means(carried).wins for carried in scores):
+        # Perhaps the reward accepts few keys, such as those below 1,000. More rows tell that from luck.
+        hopeful = [f for f, carried in zip(formats, scores, strict=True) if f is formats[0] or _means(carried).wins]
+        more = yield from _tried_in(hopeful, items[: 4 * sizes.probed])
+        if any(_means(carried).difference for carried in more):
+            formats, probed, scores = hopeful, items[: 4 * sizes.probed], more
     silent = not any(_means(carried).difference for carried in scores)
     if given is None and reads_answers and found and silent and (learned := _learned(rows, rng=rng, size=sizes.items)):
         # The named column is not what the reward accepts. Completions known to be right say what it accepts.
@@ -341,6 +347,7 @@ def _items(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
 
 class _Means(NamedTuple):
     right: float | None
+    wins: int  # rows where right scores more than wrong
     difference: float  # mean of right − wrong if a fifth of the rows separate them and few do so in reverse, else 0
 
 
@@ -349,11 +356,11 @@ def _means(scores: Sequence[Scored]) -> _Means:
     pairs = [(right.reward, [s.reward for s in wrongs if s.reward is not None]) for right, *wrongs in trios]
     known = [(right, min(wrongs)) for right, wrongs in pairs if right is not None and wrongs]
     if not known:
-        return _Means(None, 0.0)
+        return _Means(None, 0, 0.0)
     wins, losses = sum(right > wrong for right, wrong in known), sum(right < wrong for right, wrong in known)
     separated = wins >= 0.2 * len(known) and losses <= wins / 4
     difference = fmean(right - wrong for right, wrong in known) if separated else 0.0
-    return _Means(fmean(right for right, _ in known), max(difference, 0.0))
+    return _Means(fmean(right for right, _ in known), wins, max(difference, 0.0))
 
 
 def _best(means: Mapping[AnswerFormat, _Means], *, keyed: bool) -> list[AnswerFormat]:
