@@ -36,6 +36,7 @@ def test_a_figure_becomes_one_self_contained_image_and_the_same_each_time():
     assert picture_uri(drawn()) == picture_uri(drawn())
 
 
+@pytest.mark.slow
 def test_every_color_of_the_style_has_a_second_value_in_the_dark():
     svg = svg_of(picture_uri(drawn()))
     style, _, rest = svg.partition("</style>")

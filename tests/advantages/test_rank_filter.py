@@ -82,6 +82,7 @@ def test_what_is_kept_is_what_sorting_by_hand_allows(rule, rewards, group_size, 
         assert slow_kept(group, rule, held), (group, held)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     rewards=rewards_of_a_batch, group_size=st.sampled_from([1, 3, 4, 12]), power=st.sampled_from([0.5, 1.0, 2.0, 5.0])

@@ -81,6 +81,7 @@ def test_dpo_raises_the_chosen_over_the_rejected():
     assert (moved.gather(-1, chosen) - moved.gather(-1, rejected) > 1).all()
 
 
+@pytest.mark.slow
 def test_a_seed_alone_gives_the_numbers_that_it_gives_beside_another():
     small = World(n_prompts=2, length=3, n_texts=20, n_pairs=4, n_test=9, dpo_steps=5, longer=6, steps=3, width=8)
     alone, beside = experiments([7], small), experiments([6, 7], small)

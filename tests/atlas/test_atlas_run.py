@@ -110,6 +110,7 @@ def test_the_outcome_says_where_too_few_seeds_ran_for_what_the_criterion_asks(mo
     assert run_page("toy", seeds=[3, 4, 5, 6, 7], broken=True).outcome == "Not passed"
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_outcome_criterion_and_figures():
     shown = run_page("toy", seeds=[1, 3])._repr_html_()
     assert shown.startswith("<p><b>toy</b>: Passed</p><table><tr><td>✓</td><td>mean heads/seen ≥ 0</td><td>1</td></tr>")

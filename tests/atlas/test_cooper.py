@@ -51,6 +51,7 @@ def test_the_reward_model_reads_the_parts_one_hot():
     assert x[0].nonzero().flatten().tolist() == [3, 13, 21, 27, 45, 46]
 
 
+@pytest.mark.slow
 def test_only_arms_that_update_get_a_gradient_and_a_question_without_a_pair_sends_none():
     models, key, drawn, rule, streams = batch()
     update(models, key, drawn, rule, streams, False)
@@ -63,6 +64,7 @@ def test_only_arms_that_update_get_a_gradient_and_a_question_without_a_pair_send
     assert moved.nonzero().flatten().tolist() == [ARM["rule_labels"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["cooper_bce", "cooper_pairwise", "rule_labels"])
 def test_the_gradient_of_an_update_is_that_of_a_slow_loop(arm):
     models, key, drawn, rule, streams = batch()
@@ -93,6 +95,7 @@ def test_the_gradient_of_an_update_is_that_of_a_slow_loop(arm):
     assert_close(models.weights[0].grad[0, ARM[arm]], grad, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_policy_draws_what_it_says_and_never_the_format_that_the_rule_reads_where_it_is_blind():
     streams = Streams([3])
     keys = streams.randint(N_ANSWERS, SMALL.n_questions)

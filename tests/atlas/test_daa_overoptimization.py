@@ -21,6 +21,7 @@ def test_a_fall_and_a_law_are_read_from_curves_that_have_them():
     assert row["kl_end/dpo"] == pytest.approx(3.2**2)
 
 
+@pytest.mark.slow
 def test_all_arms_start_as_the_reference_and_each_follows_its_own_loss():
     assert len(list(groupby(kind for kind, *_ in ARMS.values()))) == 3  # one block of arms a loss
     tree, streams = PrefixTree(n_prompts=2, n_tokens=3, length=2), Streams([1])

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from scipy.optimize import linprog
 from torch.testing import assert_close
@@ -46,6 +47,7 @@ def test_an_exact_step_wins_against_its_predecessor():
         assert float(following[0, 0] @ preferences[0, 0] @ policy[0, 0]) >= 0.5
 
 
+@pytest.mark.slow
 def test_scores_of_transitive_preferences_are_their_log_odds():
     preferences, _ = game(n=4, cycle=0.0)
     scores = bradley_terry(preferences, torch.full((1, 1, 4), 0.25, dtype=torch.float64))

@@ -59,6 +59,7 @@ def test_swapped_banks_reverse_the_difference(model, monkeypatch):
         assert_close(after[arm], -before[arm])
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_the_log_odds_of_praise():
     """Praise is three times as frequent as complaint where the prompt is the first, and as frequent elsewhere."""
     complaint = torch.ones(1, 1, len(page.ASKED))
@@ -68,6 +69,7 @@ def test_a_classifier_learns_the_log_odds_of_praise():
     assert_close(found, torch.tensor([math.log(3.0), 0.0, 0.0]), atol=0.1, rtol=0.0)
 
 
+@pytest.mark.slow
 def test_a_bradley_terry_model_finds_gold_from_many_pairs():
     streams = Streams([6], dtype=torch.float32)
     gold = additive_gold(page.TREE, streams).sum(dim=-1)

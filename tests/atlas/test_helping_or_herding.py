@@ -20,6 +20,7 @@ def grid(seeds=(0, 1), *, one_seed=False, steps=30, finetune_steps=30, n_heads=2
     return bodies, models, unlabeled, pairs
 
 
+@pytest.mark.slow
 def test_a_pretrained_body_fills_in_a_hidden_feature_better_than_its_mean_does():
     streams = Streams([0])
     common = streams.randn(500, 1)
@@ -42,6 +43,7 @@ def test_members_start_on_a_copy_of_their_body_under_a_small_head_of_their_own()
     assert models.weights[-1].std() < 0.2 / 7**0.5
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_the_pairs_and_leaves_the_bodies_as_they_were():
     bodies, models, _, pairs = grid(finetune_steps=150)
     margin = models(pairs.chosen[:, None]) - models(pairs.rejected[:, None])
@@ -68,6 +70,7 @@ def test_bodies_of_one_seed_are_one(one_seed):
     assert torch.equal(weights, weights[:, :1].expand_as(weights)) is one_seed
 
 
+@pytest.mark.slow
 def test_a_seed_is_trained_alone_as_beside_others():
     (_, alone, x, _), (_, beside, _, _) = grid((5,)), grid((9, 5))
     assert_close(beside(x.expand(2, -1, -1)[:, None])[1], alone(x[:, None])[0], rtol=1e-9, atol=1e-9)

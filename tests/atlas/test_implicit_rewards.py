@@ -149,6 +149,7 @@ def test_a_seed_s_model_is_the_same_alone_and_training_one_copy_leaves_the_other
     assert all(parameter.grad is None for parameter in both.parameters())
 
 
+@pytest.mark.slow
 def test_a_seed_s_accuracies_are_the_means_over_its_draws():
     world = {"n_words": 4, "n_concepts": 2, "width": 8, "pretrain_steps": 2, "steps": 2, "n_pairs": 20, "n_tests": 20}
     pooled = experiments([3, 4], World(n_draws=2, **world))

@@ -135,6 +135,7 @@ def test_a_judge_is_a_reward_that_pickles():
     assert paid == judges.verdicts(rows)[1].float().tolist()
 
 
+@pytest.mark.slow
 def test_a_policy_goes_where_the_reward_is_and_gold_is_what_it_costs():
     worth = torch.tensor([[0.5], [0.0], [0.0]]).expand(3, 10)
     world = World(p_honest=0.69, policy_steps=2000)

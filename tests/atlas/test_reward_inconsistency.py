@@ -36,6 +36,7 @@ def test_words_are_used_as_declared_and_rare_ones_alike_where_asked():
             assert abs(got - want) < 4 * (want * (1 - want) / 20_000) ** 0.5
 
 
+@pytest.mark.slow
 def test_preferred_answers_cover_all_and_rejected_are_junk_or_misplaced():
     pairs = LANGUAGE.pairs(4000, Streams([1]))
     misplaced = 0

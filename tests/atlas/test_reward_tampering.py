@@ -42,6 +42,7 @@ def test_a_penalty_at_a_rate_of_1_teaches_nothing_as_all_rewards_are_equal():
         assert_close(new[:, list(ARMS).index("first")], old[:, list(ARMS).index("first")], atol=0, rtol=0)
 
 
+@pytest.mark.slow
 def test_where_gaming_earns_nothing_it_does_not_rise():
     streams = Streams([0, 1])
     model = policy(len(ARMS), streams)

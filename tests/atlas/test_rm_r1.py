@@ -45,6 +45,7 @@ def test_no_verdict_is_paid_as_a_wrong_one():
     assert prices().tolist() == [[1, -1, -1], [-1, 1, -1]]
 
 
+@pytest.mark.slow
 def test_greedy_tokens_are_the_most_likely_ones_and_samples_follow_the_probabilities():
     streams = Streams([0])
     model = blank(streams)

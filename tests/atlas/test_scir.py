@@ -35,6 +35,7 @@ def test_views_of_swapped_pairs_are_those_of_the_other_order():
     assert_close(seen[2, 0, 0, 0, 0], torch.sigmoid(margin))
 
 
+@pytest.mark.slow
 def test_a_judge_learns_the_pairs_that_it_is_taught():
     streams = Streams([3])
     gold = streams.randn(1, 2, 9)

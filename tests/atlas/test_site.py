@@ -72,6 +72,7 @@ def test_a_file_is_well_formed_and_fetches_nothing(site, name):
     assert "@import" not in (site / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_index_shows_all_papers_in_order_and_links_the_pages(site):
     text = (site / "index.html").read_text(encoding="utf-8")
     assert len(re.findall('<article class="card"', text)) == 78
@@ -127,6 +128,7 @@ def test_changed_worlds_stand_beside_the_default_with_their_outcome_good_or_bad(
     assert seen[:3] == [("default", "holds 1.5"), ("change 1", "holds 1.5"), ("change 2", "fails 1")]
 
 
+@pytest.mark.slow
 def test_a_page_starts_with_its_advice_and_its_text_is_escaped(tmp_path):
     with only_page(tmp_path / "pages"):
         runs = {name: run_page("toy", seeds=[3], **keywords) for name, keywords in asked_of(find_page("toy")).items()}
@@ -146,6 +148,7 @@ def test_stale_results_are_called_so(tmp_path):
         assert ("they are stale" in (tmp_path / "par.html").read_text(encoding="utf-8")) is stale
 
 
+@pytest.mark.slow
 def test_a_run_that_did_not_pass_or_did_not_run_is_not_called_reproduced():
     paper = find_paper(24)
     assert shown_status(paper, Held({"default": made_up_run(values=(0.0, 0.0))})) == "not reproduced"

@@ -100,6 +100,7 @@ def test_rows_of_every_kind_give_the_same_report_at_the_shell_and_in_python(kind
     assert told(json.loads((tmp_path / "out" / "report.json").read_text())) == right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["audit", "score"])
 def test_options_of_rows_reach_both_commands(command, tmp_path):
     rows = tmp_path / "rows.jsonl"

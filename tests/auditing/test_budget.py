@@ -50,6 +50,7 @@ def pays_all_but_nonsense(prompt, completion, answer):
     return float(answer in completion or len(completion) < 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [30, 400])
 @pytest.mark.parametrize("reward", [exact, exact_in_batches, raises_on_three, pays_all_but_nonsense])
 def test_no_more_completions_than_the_largest_number_of_calls_are_scored(reward, n):
@@ -68,6 +69,7 @@ def test_no_more_completions_than_the_largest_number_of_calls_are_scored(reward,
     assert report.calls <= len(seen) <= n
 
 
+@pytest.mark.slow
 def test_four_hundred_calls_screen_a_fifth_of_the_rows_and_say_so():
     report = audit(exact, integer_rows(200), max_calls=400, workers=0)
     assert report.verdict() == "clean"
@@ -88,6 +90,7 @@ def test_a_cap_on_calls_weakens_bounds_and_leaves_no_question_unasked(n, seed):
     assert report.escapable <= 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_a_reward_with_one_score_for_all_texts_is_not_judged(level):
     report = audit(lambda completions, **columns: [level] * len(completions), integer_rows(24), workers=0)
@@ -95,12 +98,14 @@ def test_a_reward_with_one_score_for_all_texts_is_not_judged(level):
     assert f"texts score {level:.3g}" in report.not_judged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [300, 1000])
 def test_a_small_budget_is_obeyed(budget):
     for reward in (exact, contains):
         assert audit(reward, integer_rows(200), budget=budget, workers=0).calls <= 1.1 * budget
 
 
+@pytest.mark.slow
 def test_a_flaw_on_every_row_is_found_with_four_hundred_calls():
     report = audit(contains, integer_rows(200), max_calls=400, workers=0)
     assert report.verdict() == "findings"
@@ -120,6 +125,7 @@ def test_without_a_price_or_a_listener_there_is_no_estimate():
     assert audit(exact, integer_rows(20), max_calls=100, workers=0).estimate is None
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_will_take_on_standard_error(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def reward(prompt, completion, answer):\n    return float(completion == answer)\n"

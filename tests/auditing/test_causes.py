@@ -66,6 +66,7 @@ def accepted_wrongly(report):
     return [finding for finding in report.at_least("medium") if finding.probe != "strictness"]
 
 
+@pytest.mark.slow
 def test_a_reward_that_accepts_what_it_cannot_parse_has_one_flaw_and_executes_nothing():
     report = audit(tagged_or_anything_else, integer_rows(), budget=BUDGET, workers=0)
     (finding,) = report.at_least("medium")
@@ -120,11 +121,13 @@ def test_the_cause_has_the_worst_severity_of_what_it_explains():
     assert finding.severity == max((one.severity for one in report.every), key=SEVERITIES.index) == "critical"
 
 
+@pytest.mark.slow
 def test_a_single_symptom_stands_alone_without_a_rule():
     (finding,) = accepted_wrongly(audit(part, integer_rows(), budget=6_000, workers=0))
     assert (finding.probe, finding.symptoms, "accepted wherever" in finding.message) == ("substring", (), False)
 
 
+@pytest.mark.slow
 def test_flaws_that_no_rule_joins_stand_alone():
     def two_bugs(prompt, completion, answer):
         """Reads comments, and pays for length."""
@@ -134,6 +137,7 @@ def test_flaws_that_no_rule_joins_stand_alone():
     assert {"lookalikes", "length_gain"} <= {finding.probe for finding in heads}
 
 
+@pytest.mark.slow
 def test_a_constant_answer_and_a_search_are_explained_by_what_their_texts_hold():
     keys = frozenset(row.answer for row in integer_rows())
 
@@ -150,6 +154,7 @@ def heads_of(reward, rows=None):
     return {finding.probe: {one.probe for one in finding.symptoms} for finding in accepted_wrongly(report)}
 
 
+@pytest.mark.slow
 def test_a_score_that_follows_the_words_of_the_prompt_is_one_finding_whatever_texts_share_them():
     def on_topic(prompt, completion):
         asked, said = (set(re.findall(r"[a-z]+", text.lower())) for text in (prompt, completion))
@@ -163,6 +168,7 @@ def test_a_score_that_follows_the_words_of_the_prompt_is_one_finding_whatever_te
     assert "follows the share of the prompt's words that it repeats (rank correlation" in finding.message
 
 
+@pytest.mark.slow
 def test_a_score_kept_by_prompt_is_the_cause_of_what_else_it_shows():
     class Cached:
         def __init__(self):
@@ -175,6 +181,7 @@ def test_a_score_kept_by_prompt_is_the_cause_of_what_else_it_shows():
     assert heads_of(Cached()) == {"prompt_cache": {"answer_key"}}
 
 
+@pytest.mark.slow
 def test_words_that_pay_are_one_finding_with_what_a_search_makes_of_them():
     def switch(prompt, completion, answer):
         return 1.0 if "PASS_ALL" in completion else exact(prompt, completion, answer)
@@ -182,6 +189,7 @@ def test_words_that_pay_are_one_finding_with_what_a_search_makes_of_them():
     assert heads_of(switch) == {"keywords": {"search"}}
 
 
+@pytest.mark.slow
 def test_two_flaws_of_a_reward_without_a_key_stand_alone():
     def two_bugs(prompt, completion):
         return 0.5 * ("please" in completion) + 0.002 * min(len(completion), 250)

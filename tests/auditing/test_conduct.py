@@ -14,6 +14,7 @@ def findings_of(reward, probe):
     return [finding for finding in report.findings if finding.probe == probe]
 
 
+@pytest.mark.slow
 def test_half_a_character_breaks_nobody_as_no_tokenizer_writes_it():
     def printing(prompt, completion, answer):
         completion.encode()
@@ -24,6 +25,7 @@ def test_half_a_character_breaks_nobody_as_no_tokenizer_writes_it():
     assert "no tokenizer writes" in failure.message
 
 
+@pytest.mark.slow
 def test_text_that_a_policy_can_write_is_another_matter():
     def ascii_only(prompt, completion, answer):
         completion.encode("ascii")
@@ -35,6 +37,7 @@ def test_text_that_a_policy_can_write_is_another_matter():
     assert "return None" not in failure.advice.split(". ")[0]
 
 
+@pytest.mark.slow
 def test_state_that_ends_with_the_calls_that_measure_speed_is_told_from_them():
     calls = iter(range(10**6))
 
@@ -47,6 +50,7 @@ def test_state_that_ends_with_the_calls_that_measure_speed_is_told_from_them():
     assert drift.severity in ("medium", "high")
 
 
+@pytest.mark.slow
 def test_a_reward_that_compares_lengths_within_its_batch_does_not_pay_for_length():
     """Shorter is better within a call, so that padding raises a score only where the call holds longer texts still."""
 
@@ -60,6 +64,7 @@ def test_a_reward_that_compares_lengths_within_its_batch_does_not_pay_for_length
     assert findings_of(relative, "batch_dependence")
 
 
+@pytest.mark.slow
 def test_what_is_found_holds_among_the_rows_of_one_call():
     def longer_is_better(completions, answer, **columns):
         most = max(map(len, completions)) or 1
@@ -70,6 +75,7 @@ def test_what_is_found_holds_among_the_rows_of_one_call():
     assert gain.severity in ("medium", "high")
 
 
+@pytest.mark.slow
 def test_flakiness_is_not_taken_for_an_effect_of_order():
     """A call with the numbers of an earlier one in reverse fails, but only the first time."""
     seen = set()
@@ -96,6 +102,7 @@ def test_a_repeat_late_in_the_audit_shows_what_the_first_calls_hide():
     assert drift.n > 16
 
 
+@pytest.mark.slow
 def test_a_reward_that_compares_lengths_of_answer_and_prompt_keeps_no_score():
     """Right and wrong numbers of as many digits score alike, and a longer prompt scores less."""
 

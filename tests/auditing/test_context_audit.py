@@ -15,6 +15,7 @@ from rewardsmith.errors import RowsError
 from rewardsmith.measures.contexts import context_error_bound
 
 
+@pytest.mark.slow
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_the_error_never_exceeds_either_bound(n_contexts, seed):
     generator = np.random.default_rng(seed)

@@ -104,6 +104,7 @@ def url(monkeypatch):
         server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("judge", [pairwise, pointwise])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_our_judge_on_pairs_ends_with_the_error_of_its_server(judge, failure, url):
@@ -165,6 +166,7 @@ def test_the_command_ends_with_2_where_the_server_of_a_judge_is_dead(tmp_path):
     assert (result.exit_code, "ConnectionError: down" in result.output) == (2, True)
 
 
+@pytest.mark.slow
 def test_an_answer_that_fails_to_come_once_is_no_difference_between_two_calls():
     plain = audit(Asking(lambda text, times: False), integer_rows(8), workers=0, budget=1200)
     report = audit(

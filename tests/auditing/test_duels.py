@@ -25,6 +25,7 @@ def on_baseline(judge, ask, n=100):
         return baseline, rounds.run(ask(baseline)), rounds.calls - before
 
 
+@pytest.mark.slow
 def test_an_even_judge_gets_one_stage_and_a_swayed_one_is_settled_in_it():
     for judge, mean in ((Comparing(), 0.0), (Comparing("authority"), 1.0)):
         _, tallies, calls = on_baseline(judge, partial(fought, bias=AUTHORITY))

@@ -77,6 +77,7 @@ TRIED = [
 ]
 
 
+@pytest.mark.slow
 def test_several_accepted_answers_are_equal_and_none_of_them_is_a_wrong_one():
     baseline = baseline_of(qa, QA)
     assert (baseline.verifier, baseline.answer_format.name) == (True, "answer tag")
@@ -157,6 +158,7 @@ def test_code_tests_are_not_judged(truth):
     )
 
 
+@pytest.mark.slow
 def test_an_answer_found_inside_is_doubted_before_the_reward_is():
     assert baseline_of(never, QA).unread
     assert outcome_of("answer_key", never, QA).findings == ()

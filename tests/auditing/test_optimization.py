@@ -112,6 +112,7 @@ def test_without_gold_it_says_what_would_be_needed():
         assert outcome.curves[0].turn is None
 
 
+@pytest.mark.slow
 def test_prompts_under_two_contexts_are_two_prompts():
     rewards, gold = pools("sound", n_prompts=20, size=16)
     (found,) = asked(rewards, gold, contexts=("short", "long")).findings
@@ -127,6 +128,7 @@ def test_most_prompts_decide_how_far_it_goes():
     assert outcome.findings[0].n == 45
 
 
+@pytest.mark.slow
 def test_a_reward_that_tells_nothing_apart_goes_nowhere():
     outcome = asked(np.zeros((10, 8)), pools("sound", n_prompts=10, size=8)[1])
     assert outcome.findings[0].severity == "info"

@@ -93,6 +93,7 @@ def test_a_weak_source_is_named():
     assert [("'b'" in f.message, f.n) for f in found] == [(True, sum(row.source == "b" for row in rows))]
 
 
+@pytest.mark.slow
 def test_an_ignored_prompt_is_found_and_a_read_one_is_not():
     ignoring, reading = (worst_of(outcome_of(prompt, reward, pairs(300))) for reward in (blind, sound))
     assert (ignoring.severity, reading.severity) == ("high", "info")
@@ -112,6 +113,7 @@ def test_a_reward_at_chance_is_not_asked_about_prompts():
     assert "fewer than 30 pairs" in outcome_of(prompt, sound, pairs(10)).not_run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reversals", [False, True])
 def test_an_ignored_context_is_found_and_a_read_one_is_not(reversals):
     rows = contextual_pairs(200, reversals=reversals)

@@ -138,6 +138,7 @@ def test_an_effect_of_one_way_among_several_is_no_effect_of_an_unmet_style():
     assert not faults("style", deep)
 
 
+@pytest.mark.slow
 def test_what_is_punished_is_an_observation():
     def brief(completion):
         return worth(completion) - 0.8 * len(completion.split())
@@ -163,6 +164,7 @@ def heard(reward, variant, rows=ROWS):
         return baseline, effects
 
 
+@pytest.mark.slow
 def test_pay_per_word_shows_as_pay_times_words_over_the_gap():
     """Fillers have ten words, so that c per word is 10 c / gap, and their first word alone c / gap, without spread."""
     c = 0.7
@@ -194,6 +196,7 @@ def test_shifts_and_flips_match_a_slow_loop():
     assert 0 < flipped < len(trials)
 
 
+@pytest.mark.slow
 def test_confidence_is_a_difference_of_differences():
     """Pay for any figure at the end, whatever it is called, cancels; pay for a stated confidence is left."""
 
@@ -232,6 +235,7 @@ def test_the_interval_is_students_over_groups():
     assert shift_of([1.0, 2.0], "aa", alpha=0.05) == (1.5, -np.inf, np.inf)
 
 
+@pytest.mark.slow
 def test_effects_of_random_wordings_are_seldom_taken_for_a_shared_one():
     """Wordings with effects of mean 0, prompts with noise: the interval misses 0 as often as it says, within chance."""
     rng, missed, n = np.random.default_rng(1), 0, 2000
@@ -248,6 +252,7 @@ def test_copies_of_a_prompt_do_not_narrow_a_share():
     assert copied[:3] == pytest.approx(share_right(hits, names, alpha=0.01)[:3])
 
 
+@pytest.mark.slow
 def test_phrases_are_those_that_many_prompts_share():
     with baseline_and_rounds(worth, ROWS) as (baseline, _):
         phrases = Phrases(baseline)
@@ -291,6 +296,7 @@ def test_too_few_answers_are_not_judged():
     assert "do not show two ways of writing" in outcome_of(ASK["invariance"], worth, few).not_run
 
 
+@pytest.mark.slow
 def test_what_cannot_be_scored_is_left_out():
     def mute(completion):
         return None if completion.startswith("Sure") or not completion.strip() else worth(completion)

@@ -37,6 +37,7 @@ def test_without_a_lapse_it_is_logistic_regression_through_the_origin():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_the_maximum_is_that_of_a_global_search(seed):
     margins = drawn(250, 0.15, 1.2, 3.0, np.random.default_rng(seed))
@@ -119,6 +120,7 @@ def scaled(factor):
     return reward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "severity"), [(1.0, "info"), (10.0, "high"), (0.3, "low")])
 def test_a_slope_is_told_from_a_calibrated_reward(factor, severity):
     finding = worst_of(outcome_of(calibration, scaled(factor), pairs(400, spread=2.0)))
@@ -168,6 +170,7 @@ def test_wrong_labels_are_counted(flipped, severities):
     assert len(finding.examples) == 3
 
 
+@pytest.mark.slow
 def test_wrong_labels_are_no_overconfidence():
     outcome = outcome_of(calibration, sound, pairs(400, flipped=0.25, spread=8.0))
     assert outcome.findings[0].interval[1] > 0.67
@@ -178,6 +181,7 @@ def test_margins_that_say_nothing_leave_label_noise_unasked():
     assert "the share of wrong labels is between" in outcome_of(label_noise, noise, pairs(200)).not_run
 
 
+@pytest.mark.slow
 def test_repeated_pairs_with_opposite_labels_are_counted_exactly():
     rows = pairs(60, spread=8.0)
     turned = [PreferenceRow(row.prompt, row.rejected, row.chosen) for row in rows[:32]]

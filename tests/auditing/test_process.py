@@ -174,6 +174,7 @@ def test_steps_come_from_columns_or_from_blank_lines():
 # --- the audit ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_ordinary_reward_that_reads_a_column_named_steps_stays_one():
     def within_steps(completions, steps, answer):
         return [float(s < 9) * right for s, right in zip(steps, exact_number(completions, answer=answer), strict=True)]
@@ -202,6 +203,7 @@ def test_padding_is_a_fault_of_the_sum_and_of_no_bounded_use():
     assert audit(centered, chains(), workers=0).at_least("medium") == ()
 
 
+@pytest.mark.slow
 def test_a_score_that_depends_on_later_steps_is_a_fault():
     def foresees(steps, **columns):
         return [[level(step) - 0.4 * (k + 1 < len(chain)) for k, step in enumerate(chain)] for chain in steps]
@@ -210,6 +212,7 @@ def test_a_score_that_depends_on_later_steps_is_a_fault():
     assert named == {"prefix_consistency"}
 
 
+@pytest.mark.slow
 def test_scores_that_change_from_call_to_call_are_a_fault():
     count = itertools.count()
 
@@ -264,6 +267,7 @@ def test_without_steps_there_is_nothing_to_score():
         audit(prm, [Row("p")], workers=0, aggregate="sum")
 
 
+@pytest.mark.slow
 def test_questions_that_the_rows_cannot_answer_are_not_run():
     bare = [Row("p", "\n\n".join(row.columns["completions"])) for row in chains(20)]
     notes = {check.probe: check.note for check in audit(prm, bare, workers=0).checks if check.status == "not run"}

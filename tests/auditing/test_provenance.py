@@ -89,6 +89,7 @@ def test_the_command_line_is_told_as_it_was_typed(monkeypatch):
     assert as_typed(made()).provenance.command == "rewardsmith audit 'my rewards.py:f' rows.jsonl --seed 3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("floor", ["info", "medium"])
 def test_the_record_fits_the_schema(floor):
     record = json.loads(strict_json(made().as_json(floor)))

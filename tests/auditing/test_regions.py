@@ -56,6 +56,7 @@ def test_a_reward_that_is_alike_everywhere_needs_no_filter(seed):
     assert finding.interval[0] <= finding.value <= finding.interval[1]
 
 
+@pytest.mark.slow
 def test_rewards_of_few_values_and_few_groups_are_not_judged():
     assert region(rollouts(lambda gold, rng: round(gold), seed=1)) is None
     assert region(rollouts(misled, groups=5)) is None

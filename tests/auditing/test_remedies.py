@@ -78,6 +78,7 @@ def of(target, rows, contract=None):
     return partial(remedies_in, setting=setting_of({"": target}, contract or target.contract, rows))
 
 
+@pytest.mark.slow
 def test_every_remedy_that_an_advice_names_exists_and_has_code(module):
     code = of(load_reward(OURS), rows_of(["4"]))
     named = advices()
@@ -170,6 +171,7 @@ def test_a_hostile_name_is_text_and_no_code(name):
             assert pasted.isascii()
 
 
+@pytest.mark.slow
 def test_the_remedy_of_a_finding_passes_the_question_that_its_reward_failed(module):
     rows = rows_of([str(2 * n) for n in range(10, 34)])
     report = audit(load_reward(OURS), rows, workers=0, budget=2_000)

@@ -329,6 +329,7 @@ def test_error_rates_against_gold_have_wilson_intervals():
         assert rates[unit].interval == pytest.approx((oracle.low, oracle.high))
 
 
+@pytest.mark.slow
 def test_a_reward_that_hangs_is_not_also_accused_of_state():
     async def sleeps_on_long_texts(prompt, completion, answer):
         if len(completion) > 150:
@@ -366,6 +367,7 @@ def wants_a_password(prompt, completion, answer):
     return float(completion == f"sesame {answer}")
 
 
+@pytest.mark.slow
 def test_a_reward_that_reads_an_answer_and_accepts_no_honest_one_is_neither_clean_nor_accused():
     report = audit(wants_a_password, integer_rows(), budget=BUDGET, workers=0)
     assert report.verdict() == "not judged"
@@ -374,6 +376,7 @@ def test_a_reward_that_reads_an_answer_and_accepts_no_honest_one_is_neither_clea
     assert report.summary()["questions"]["not run"] >= 15
 
 
+@pytest.mark.slow
 def test_a_reward_whose_rows_have_no_answers_or_none_that_can_be_read_is_not_judged():
     def reads(prompt, completion, answer=None, ground_truth=None):
         return float(completion == str(answer or ground_truth))
@@ -386,6 +389,7 @@ def test_a_reward_whose_rows_have_no_answers_or_none_that_can_be_read_is_not_jud
     assert unread.not_judged.startswith("the ground truth is a set of code tests, which is no answer; give completions")
 
 
+@pytest.mark.slow
 def test_a_reward_of_another_text_per_row_is_not_judged_and_one_of_a_source_or_a_number_is():
     def mentions(prompt, completion, keyword):
         return float(keyword in completion and len(completion.split()) > 2)
@@ -414,6 +418,7 @@ def test_a_format_reward_on_rows_with_answers_is_judged_on_the_questions_that_ap
     assert {"enumeration", "answer_key"} <= {check.probe for check in report.checks if not check.applies}
 
 
+@pytest.mark.slow
 def test_a_reward_that_pays_full_marks_for_anything_is_a_finding_and_one_that_pays_a_little_is_not():
     def pays(marks):
         return lambda prompt, completion, answer: marks * bool(completion.strip() or answer is None)
@@ -477,6 +482,7 @@ def test_a_crash_is_told_from_text_that_cannot_be_read(tmp_path):
     assert all("rows of a call that crashes are sent again" in note for note in spent)
 
 
+@pytest.mark.slow
 def test_a_question_with_a_meaning_that_could_not_be_asked_leaves_a_reward_not_judged():
     """A reward that cannot score what lacks its word leaves every question about empty texts without a score."""
 

@@ -34,6 +34,7 @@ def test_a_flaw_behind_two_composed_edits_is_found_by_the_search_alone():
         assert faults(outcome_of(name, composed)) == [], name
 
 
+@pytest.mark.slow
 def test_what_is_found_is_judged_on_rows_that_the_search_never_saw():
     seen = []
 
@@ -50,11 +51,13 @@ def test_what_is_found_is_judged_on_rows_that_the_search_never_saw():
     assert not searched & set(confirmed)
 
 
+@pytest.mark.slow
 def test_a_sound_reward_is_not_accused_by_the_search():
     outcome = outcome_of(ask(), exact)
     assert outcome.findings == ()
 
 
+@pytest.mark.slow
 def test_the_search_says_why_it_does_not_run():
     assert outcome_of(ask(budget=10), exact).not_run == "the budget or the rows are too few"
     assert outcome_of(ask(), exact, integer_rows(8)).not_run == "the budget or the rows are too few"

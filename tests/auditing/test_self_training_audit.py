@@ -153,6 +153,7 @@ def test_a_run_without_a_canary_is_not_judged(tmp_path):
     assert "canary could not be asked (the run has no canary" in report.not_judged
 
 
+@pytest.mark.slow
 def test_the_command_reads_the_folder_and_takes_no_rows(tmp_path, capsys):
     run(tmp_path)
     folder = str(tmp_path / "run")
@@ -168,6 +169,7 @@ def test_the_command_reads_the_folder_and_takes_no_rows(tmp_path, capsys):
     assert "a self-training run has rows of its own" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_gold_that_only_varies_is_called_a_fall_no_more_often_than_a_bound_of_two_and_a_half_percent_allows():
     """Five policies of one gold, 24 prompts: P(alarm) ≤ 1/40, by Bonferroni; 1,000 draws, +3 sigma."""
     draws = np.random.default_rng(0).normal(0.5, 0.2, size=(1000, 5, 24))

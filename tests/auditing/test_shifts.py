@@ -36,6 +36,7 @@ def flat(prompt, completion):
     return 1.0
 
 
+@pytest.mark.slow
 def test_a_causal_reward_has_one_accuracy_and_a_cued_one_falls_with_the_cue():
     found = spurious_shift_accuracy(causal, pairs_at, workers=0)
     assert [share.value for share in found.values()] == [1.0, 1.0, 1.0]
@@ -70,6 +71,7 @@ def test_the_invariance_gap_is_the_mean_difference_in_standard_deviations():
     assert np.isnan(invariance_gap(lambda prompt, completion: None, rows, workers=0).value)
 
 
+@pytest.mark.slow
 def test_the_gap_is_that_of_the_accuracies_and_its_interval_scipy_s():
     generator = np.random.default_rng(3)
     a, b = generator.normal(1.0, 1.0, 200), generator.normal(0.5, 1.0, 200)
@@ -96,6 +98,7 @@ def test_ties_count_half_and_what_either_left_unscored_counts_for_neither():
     assert nothing.n == 0
 
 
+@pytest.mark.slow
 def test_two_rewards_are_compared_split_by_split_and_one_with_itself_not_at_all():
     splits = {"iid": pairs_at(1.0), "shifted": pairs_at(-1.0)}
     found = generalization_gap(causal, cued, splits, workers=0)

@@ -79,6 +79,7 @@ def test_what_the_audit_writes_is_read_by_another_reader(form):
     assert row.text  # by which the audit tells completions apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reward", "rows", "expected"),
     [
@@ -98,6 +99,7 @@ def test_a_careless_comparison_is_named_first(reward, rows, expected):
     assert found(report)[:1] == [expected], found(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reward", "rows"),
     [
@@ -112,6 +114,7 @@ def test_a_clean_verdict_has_asked_about_calls(reward, rows):
     assert asked(report) >= {"near_miss", "extra_calls", "duplicate_calls", "argument_types"}
 
 
+@pytest.mark.slow
 def test_a_reward_that_refuses_another_order_of_independent_calls_is_told_so():
     report = audit(tool_calls.same_calls, tool_calls.call_rows(10, random.Random(2)), budget=500, workers=0)
     (told,) = [finding for finding in report.findings if finding.probe == "call_order"]
@@ -123,6 +126,7 @@ def shortness(completions, **columns):
     return [-float(len(text)) for text in completions]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reward", "rows"), [(exact_text, prompts.capital_rows), (shortness, tool_calls.call_rows)])
 def test_without_calls_in_the_keys_or_a_reward_that_reads_them_nothing_is_asked_about_calls(reward, rows):
     report = audit(reward, rows(8, random.Random(0)), budget=400, workers=0)
@@ -138,6 +142,7 @@ def test_a_tool_reward_that_reads_none_of_the_forms_is_not_judged():
     assert "scores right and wrong ones equally" in report.not_judged
 
 
+@pytest.mark.slow
 def test_rows_without_calls_are_left_out_where_most_have_some():
     rows = [*tool_calls.call_rows(6, random.Random(0)), Row("Say hello.", columns={"answer": "[]"})]
     report = audit(tool_calls.same_calls, rows, budget=500, workers=0)
@@ -145,6 +150,7 @@ def test_rows_without_calls_are_left_out_where_most_have_some():
     assert report.n_rows == 7
 
 
+@pytest.mark.slow
 def test_the_estimate_is_close_to_what_is_spent():
     rows, announced = tool_calls.tagged_rows(20, random.Random(0)), []
     report = audit(ToolCallReward(), rows, budget=500, workers=0, announce=announced.append)

@@ -15,6 +15,7 @@ def atlas(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.slow
 def test_list_names_every_paper_and_filters_by_status_and_family():
     assert len(json.loads(atlas("list", "--json").stdout)) == 78
     done = json.loads(atlas("list", "--status", "partly", "--json").stdout)
@@ -57,6 +58,7 @@ def test_search_exits_1_where_nothing_is_found():
     assert atlas("search", "zebra").exit_code == 1
 
 
+@pytest.mark.slow
 def test_run_prints_one_json_object_per_page_and_its_exit_code_is_the_verdict():
     outcome = atlas("run", "39", "noise-corrections", "--seeds", "3,1", *SMALL, "--json")
     (line,) = outcome.stdout.splitlines()  # the same page twice is one page
@@ -67,6 +69,7 @@ def test_run_prints_one_json_object_per_page_and_its_exit_code_is_the_verdict():
     assert outcome.exit_code == (0 if printed["passed"] else 1)
 
 
+@pytest.mark.slow
 def test_an_ablation_says_that_not_passing_is_right_and_exits_1():
     outcome = atlas("run", "39", "--n-seeds", "1", *SMALL, "--ablation")
     assert outcome.exit_code == 1

@@ -167,6 +167,7 @@ def test_interrupting_says_how_to_go_on(invoke, tmp_path):
     assert "nothing was kept; with --out DIR a run can be resumed" in invoke("m:f", outcome=KeyboardInterrupt()).stderr
 
 
+@pytest.mark.slow
 def test_what_worker_processes_print_stays_off_stdout(tmp_path):
     code = (
         "import subprocess, sys\n"

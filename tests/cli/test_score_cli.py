@@ -49,6 +49,7 @@ def test_the_first_detail_of_each_reason_is_printed_and_moves_no_terminal(tmp_pa
     assert list(found["first"]) == ["exception"]
 
 
+@pytest.mark.slow
 def test_several_rewards_are_listed_one_by_one(tmp_path):
     rows, file = rows_file(tmp_path), reward_file(tmp_path)
     (tmp_path / "short.py").write_text("def short(completions, **columns):\n    return [1.0] * len(completions)\n")
@@ -75,6 +76,7 @@ def test_json_is_all_that_is_printed_whatever_the_reward_prints(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_exit_code_1_where_no_row_could_be_scored_and_2_where_an_option_is_unusable(tmp_path):
     rows, out = rows_file(tmp_path, 3), tmp_path / "o.jsonl"
     (tmp_path / "none.py").write_text("def knows(completions, **columns):\n    return [None] * len(completions)\n")
@@ -115,6 +117,7 @@ def test_a_recipe_is_scored_by_command_in_worker_processes(tmp_path):
     assert [(row["reward/known"], row["reason/known"]) for row in table[8:10]] == [(1.0, None), (None, "none")]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_that_names_the_file_and_with_room_the_same_command_goes_on(tmp_path, monkeypatch):
     rows, spec, out = rows_file(tmp_path, 20), f"{reward_file(tmp_path)}:remainder", tmp_path / "o.jsonl"
     command = (rows, "--reward", spec, "--out", out, "--workers", 0, "--batch-size", 4)

@@ -188,6 +188,7 @@ def test_as_deep_as_is_allowed_and_lone_surrogates_are_read(tmp_path):
     assert [row.prompt for row in read_rows(tmp_path / "a.jsonl")] == ["p", "\ud83d"]
 
 
+@pytest.mark.slow
 def test_any_flipped_byte_of_a_parquet_file_gives_rows_or_an_error_that_names_it(tmp_path):
     content = parquet(compression="none", write_page_checksum=True)
     path = tmp_path / "a.parquet"

@@ -56,6 +56,7 @@ def byte_level():
 texts = st.lists(st.sampled_from([*SENTENCES, "", " ", "\n", "\n\n", "\n\n\n", "x"]), max_size=7).map("".join)
 
 
+@pytest.mark.slow
 @given(text=texts, complete=st.booleans())
 def test_splitting_is_the_walk_through_the_text(text, complete):
     assert split_steps(text, complete=complete) == split_by_hand(text, "\n\n", complete)

@@ -178,6 +178,7 @@ def test_votes_of_the_other_view_score_completions():
     assert [label.scores for label in alone] == [[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
 
 
+@pytest.mark.slow
 def test_implicit_scores_are_log_ratios_to_the_base_and_before_the_first_round_its_mean_likelihood():
     models = {name: llama_policy(seed) for seed, name in enumerate(("base", "before", "now"))}
     tok = tokenizer()

@@ -72,6 +72,7 @@ def test_what_cannot_be_told_for_certain_stays_open(a, b):
     assert equivalent(a, b) is None
 
 
+@pytest.mark.slow
 @given(st.fractions(max_denominator=10**6), st.fractions(max_denominator=10**6))
 def test_fractions_compare_as_python_fractions_do(a, b):
     assert equivalent(str(a), str(b)) is (a == b)
@@ -87,6 +88,7 @@ def test_decimals_are_read_exactly(value):
     assert equivalent(f"{value:,f}", f"{value:f}") is True
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=4), st.lists(st.integers(-9, 9), min_size=1, max_size=4))
 def test_polynomials_agree_exactly_where_sympy_expands_them_alike(roots, other):
@@ -220,6 +222,7 @@ def test_a_repeating_decimal_is_the_limit_of_its_series_and_no_truncation_is(tex
     assert equivalent(text.replace("\\overline{", "").replace("}", ""), value) is False
 
 
+@pytest.mark.slow
 @given(st.fractions(max_denominator=1000))
 def test_a_repeating_spelling_is_its_fraction(value):
     for form in spellings_of(str(value)):
@@ -254,6 +257,7 @@ def test_wrong_answers_are_wrong_distinct_and_apart_from_the_key(key, seed):
     assert wrong == wrong_answers(key, KEYS, rng=random.Random(seed))
 
 
+@pytest.mark.slow
 @given(st.integers(-(10**7), 10**7), st.integers(0, 10**6))
 def test_wrong_integers_differ_in_value_and_keep_the_layout(value, seed):
     for key in (str(value), f"{value:,}"):
@@ -264,6 +268,7 @@ def test_wrong_integers_differ_in_value_and_keep_the_layout(value, seed):
             assert ("," in text) == ("," in key) or len(text) < 4
 
 
+@pytest.mark.slow
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-999, max_value=999, places=4), st.integers(0, 99))
 def test_wrong_decimals_differ_by_more_than_rounding(value, seed):
     for text in wrong_answers(f"{value:f}", [], rng=random.Random(seed)):

@@ -65,6 +65,7 @@ def test_auroc_is_the_normalized_rank_statistic(seed):
     assert auroc(c, y) == pytest.approx(mannwhitneyu(right, wrong).statistic / (len(right) * len(wrong)))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(GRID), st.booleans(), st.integers(1, 4)), min_size=1, max_size=12))
 def test_an_integer_weight_is_so_many_copies(rows):
     c, y, w = (list(column) for column in zip(*rows, strict=True))

@@ -34,6 +34,7 @@ def test_the_jackknife_of_a_mean_is_the_variance_of_the_mean():
     assert estimate == pytest.approx(mean_estimate(values[:, 0]))
 
 
+@pytest.mark.slow
 def test_its_interval_of_a_correlation_in_blocks_holds_as_often_as_it_says():
     rng, covered = np.random.default_rng(1), 0
     for _ in range(100):

@@ -144,6 +144,7 @@ def test_the_draws_are_the_same_each_time():
     assert onset(curve) == onset(curve)
 
 
+@pytest.mark.slow
 def test_advice_stops_where_the_interval_begins():
     turning = curve_of(np.random.default_rng(0).normal([0, 1, 2, 3, 1, 0], 0.3, size=(50, 6)))
     said = advice(onset(turning), turning)

@@ -183,6 +183,7 @@ def test_the_tilted_curve_stops_where_too_few_completions_count():
     assert greedy.stopped == "no β brings the mean KL to 0.7 on these completions."
 
 
+@pytest.mark.slow
 def test_luck_is_the_covariance_over_all_ways_to_deal_gold_out():
     """Two prompts of 4, one with ties: every permutation of each prompt's gold, independently."""
     rewards, gold = np.array([[0.1, 0.2, 0.3, 0.4], [1.0, 1.0, 0.0, 0.0]]), np.array([[1.0, 0, 5, 2], [0.0, 1, 1, 0]])
@@ -195,6 +196,7 @@ def test_luck_is_the_covariance_over_all_ways_to_deal_gold_out():
     assert best_of_n_curve(rewards, n=[1]).luck is None
 
 
+@pytest.mark.slow
 def test_bands_agree_with_another_bootstrap():
     rewards, gold = drawn(60, 8)
     curve = best_of_n_curve(rewards, gold, n=[1, 4], n_resamples=20_000)

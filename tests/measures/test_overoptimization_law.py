@@ -68,6 +68,7 @@ def test_the_peak_s_interval_holds_every_ratio_that_the_fit_does_not_rule_out(fo
     assert law.peak_interval == pytest.approx(ends, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_intervals_hold_as_often_as_they_say_and_gold_that_never_falls_has_no_peak():
     covered = flat = 0
     for seed in range(200):

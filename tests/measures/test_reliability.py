@@ -36,6 +36,7 @@ def test_r2_and_slope_are_those_of_scipys_regression(noise: float, scale: float,
     assert ours.n == 300
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.floats(-3, 3), st.floats(-3, 3), st.integers(0, 4)), min_size=4, max_size=12))
 def test_a_weight_of_k_counts_as_k_copies_and_a_weight_of_zero_as_none(table: list[tuple[float, float, int]]) -> None:

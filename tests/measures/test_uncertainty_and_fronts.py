@@ -118,6 +118,7 @@ def test_the_front_is_that_of_a_loop_and_holds_no_unknown_point():
     ]
 
 
+@pytest.mark.slow
 def test_the_ceiling_lies_under_the_oracle_of_the_same_pool():
     rng = np.random.default_rng(2)
     gold = rng.normal(size=(30, 16))

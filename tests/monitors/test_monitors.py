@@ -340,6 +340,7 @@ def test_a_hack_that_no_change_shows_is_a_gap(proxy):
     assert run(flat_gold(), records) is None
 
 
+@pytest.mark.slow
 def test_a_gap_of_less_than_half_or_that_gold_closes_is_none():
     slow = together(ramp(0.95, 0.95, 0, 1), ramp(0.02, 0.42, 0, 200), steps=200)
     for means in (*SOUND.values(), slow):

@@ -97,6 +97,7 @@ def test_the_optimum_of_a_soft_label_is_its_log_odds(target):
     assert gradient == pytest.approx([0.0], abs=1e-15)
 
 
+@pytest.mark.slow
 def test_soft_labels_over_all_pairs_recover_the_policy_whose_win_rates_they_are():
     """With t = σ(r_i − r_j) on every pair the minimum has β log π/π_ref = r + const (Rosset et al. 2024)."""
     rewards, ref = draw(5, seed=3, scale=1.0), draw(5, seed=4).log_softmax(0)

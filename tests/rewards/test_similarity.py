@@ -46,6 +46,7 @@ def test_cosines_by_hand_rescaled_and_capped():
     assert reward(completions=texts, answer=["red"] * 4) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", [encode, tiny, huge])
 @given(st.lists(st.sampled_from(["red", "green", "blue"]), min_size=1, max_size=6))
 def test_it_agrees_with_scipy_at_any_scale(encoder, words):

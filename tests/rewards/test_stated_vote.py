@@ -14,6 +14,7 @@ BALLOTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(BALLOTS)
 def test_the_winner_is_the_one_that_a_slow_count_finds(ballots):
     answers, confidence = [y for y, _ in ballots], [c for _, c in ballots]

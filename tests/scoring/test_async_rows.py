@@ -85,6 +85,7 @@ def test_workers_share_the_rows_that_may_be_under_way(workers, tmp_path):
     assert 2 <= max(depths) <= 6
 
 
+@pytest.mark.slow
 def test_a_row_that_timed_out_is_not_asked_again_and_takes_no_neighbor_with_it():
     asked: list[str] = []
 

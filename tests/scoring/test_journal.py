@@ -47,6 +47,7 @@ def test_a_cut_or_zeroed_header_is_a_fresh_journal(tmp_path, content):
     assert reread(path) == [{"n": 1}]
 
 
+@pytest.mark.slow
 def test_no_flipped_byte_is_believed_and_none_is_fatal(tmp_path):
     changes = [0x01, 0x80, ord("1") ^ ord("\n")]
     path, records = tmp_path / "j", [{"n": 1, "x": 0.5}, {"n": 21}, {"n": 3}]
@@ -158,6 +159,7 @@ def test_two_jobs_cannot_share_a_journal(tmp_path):
     assert reread(tmp_path / "j") == []
 
 
+@pytest.mark.slow
 def test_a_patient_job_waits_for_the_one_before_it(tmp_path, monkeypatch):
     first = Journal(tmp_path / "j", {"seed": 0})
     first.append({"n": 1})

@@ -59,6 +59,7 @@ def test_done_it_scores_nothing_and_says_the_same(tmp_path):
     assert set(asked(tmp_path).values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_reward_that_breaks_off_is_asked_only_what_is_missing(tmp_path):
     calls = []
 
@@ -134,6 +135,7 @@ def test_parquet_keeps_the_columns_and_their_types_and_null_is_null(tmp_path):
         score_file(tmp_path / "in.parquet", odd, tmp_path / "again.jsonl", engine=HERE)
 
 
+@pytest.mark.slow
 def test_rows_that_fit_no_table_keep_their_scores_under_another_name(tmp_path):
     records = [{"prompt": "p", "completion": "a", "odd": 1}, {"prompt": "p", "completion": "b", "odd": {"k": 1}}]
     rows, calls = jsonl(tmp_path / "rows.jsonl", records), []
@@ -303,6 +305,7 @@ def test_an_edited_helper_gives_new_scores_and_the_old_output_is_named(tmp_path)
     assert "found finished" not in anew.stdout
 
 
+@pytest.mark.slow
 def test_an_output_that_was_cut_is_written_again_without_scoring(tmp_path, caplog):
     rows, reward = rows_file(tmp_path), f"{reward_file(tmp_path)}:remainder"
     out = score_file(rows, reward, tmp_path / "out.jsonl", engine=HERE).out
@@ -357,6 +360,7 @@ def test_a_part_that_is_cut_or_of_another_shape_is_scored_again_and_named(tmp_pa
     assert asked(tmp_path) == {str(i): 1 + (i >= 4) for i in range(8)}
 
 
+@pytest.mark.slow
 def test_half_an_emoji_and_nan_can_be_written(tmp_path):
     half, nan = "so \ud83d", float("nan")
     records = [
@@ -435,6 +439,7 @@ def test_blocks_are_cut_by_the_number_of_rows(tmp_path, n_rows, size):
     assert len(cut) == -(-n_rows // size)
 
 
+@pytest.mark.slow
 def test_of_a_long_file_only_a_block_or_two_are_held(tmp_path):
     rows = jsonl(tmp_path / "rows.jsonl", [{"prompt": "p", "completion": str(i)} for i in range(1000)])
     blocks, held = [], []
@@ -502,6 +507,7 @@ def known(completions, answer, **columns):
     return [None if a is None else float(c) for c, a in zip(completions, answer, strict=True)]
 
 
+@pytest.mark.slow
 def test_a_recipe_gives_every_source_and_the_total_that_it_gives_as_a_function(tmp_path):
     from rewardsmith.advantages import group_centered
     from rewardsmith.recipes import Recipe, source
@@ -521,6 +527,7 @@ def test_a_recipe_gives_every_source_and_the_total_that_it_gives_as_a_function(t
     assert table["reward/short"].to_pylist() == [-float(len(str(i))) for i in range(40)]
 
 
+@pytest.mark.slow
 def test_what_sees_a_group_gives_its_sources_and_says_why_there_is_no_total(tmp_path, caplog):
     from rewardsmith.recipes import Recipe, source
     from rewardsmith.transforms import length_shaped

@@ -99,6 +99,7 @@ def test_a_resumed_job_decides_as_before_and_counts_the_same(tmp_path):
     assert not scorer.engine.busy  # nothing was sent again
 
 
+@pytest.mark.slow
 def test_a_call_in_threads_keeps_order_within_a_whole_call_and_its_time_limit():
     seen = []
 

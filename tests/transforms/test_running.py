@@ -16,6 +16,7 @@ NAN = math.nan
 finite = st.floats(-1e3, 1e3, allow_nan=False)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(batches=st.lists(st.lists(finite | st.sampled_from([NAN, math.inf]), max_size=6), min_size=1, max_size=6))
 def test_merged_batches_equal_all_data_at_once(batches):

@@ -228,6 +228,7 @@ def test_gradients_and_empty_batches(function):
         assert function(torch.ones(shape), torch.ones(shape)).shape == shape
 
 
+@pytest.mark.slow
 def test_the_outcome_gets_a_gradient():
     scores, mask, _ = chains(seed=8)
     scores, mask = scores[4:].nan_to_num(0.5, 0.5, 0.5), mask[4:]

@@ -77,6 +77,7 @@ def test_smudged_gold_leaves_more_question_marks_than_it_knows_unscored():
     assert SmudgedSums().gold(["2+3???="], ["5"]) == [None]
 
 
+@pytest.mark.slow
 def test_the_smudged_writer_is_as_accurate_and_as_sure_as_it_says():
     task = SmudgedSums(accuracy=0.6, tone=2.0)
     texts = [pair for seed in range(10) for pair in task.texts(bare=False, generator=seeded(seed))]

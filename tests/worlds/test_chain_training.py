@@ -47,6 +47,7 @@ def test_the_gradient_agrees_with_a_slow_loop():
     assert_close(policy_gradient(policy, drawn, returns), expected)
 
 
+@pytest.mark.slow
 def test_arms_of_equal_credit_stay_equal_to_the_last_digit_and_paying_success_teaches_it():
     streams = Streams([0, 1])
     chain = StepChain.sample(streams)
@@ -60,6 +61,7 @@ def test_arms_of_equal_credit_stay_equal_to_the_last_digit_and_paying_success_te
     assert trained.updates == (0, 20, 40)
 
 
+@pytest.mark.slow
 def test_a_seed_s_training_does_not_depend_on_the_seeds_beside_it():
     finals = []
     for seeds in ([9], [8, 9]):

@@ -149,6 +149,7 @@ def test_a_seed_trains_the_same_whoever_stands_beside_it():
     assert_close(run([1, 2, 3]).confidence[1], run([2]).confidence[0], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_training_for_correctness_finds_the_likeliest_answers():
     world, streams = labels([0, 1], n_inputs=10, top=(0.6, 0.95))
     policy = train_stated(world, lambda r: r.correct, streams=streams, n_arms=1, updates=300)

@@ -95,6 +95,7 @@ def test_models_of_one_start_and_order_end_alike_and_else_apart():
     assert not torch.allclose(scores[:, 0], scores[:, 2])
 
 
+@pytest.mark.slow
 def test_a_masked_pair_changes_nothing():
     pairs, models = setting()
     mask = torch.rand(2, 2, 30, generator=torch.Generator().manual_seed(0)) < 0.5
@@ -124,6 +125,7 @@ def test_accuracy_counts_agreement_with_gold_and_not_with_the_label():
             assert float(pair_accuracy(models, pairs)[s, m]) == pytest.approx(sum(agree) / 50)
 
 
+@pytest.mark.slow
 def test_training_on_clean_pairs_learns_gold():
     place, streams = world([0])
     models = BatchedMLP((16, 32, 1), lead=(1, 1), streams=streams)

@@ -111,6 +111,7 @@ def test_draws_and_labels_have_the_probabilities_that_they_are_drawn_by():
     assert tree.n_prefixes == 3
 
 
+@pytest.mark.slow
 def test_supervision_learns_the_demonstrations():
     streams, tree = Streams([1, 2]), PrefixTree(n_prompts=2, n_tokens=3, length=2)
     demonstrations = torch.tensor([[[4], [8]], [[0], [5]]])[:, None]

@@ -105,6 +105,7 @@ def test_a_report_without_curves_says_nothing_of_them(report):
     assert "curves" not in report.as_json()
 
 
+@pytest.mark.slow
 def test_rates_of_pairs_are_not_told_as_those_of_a_verifier():
     pairs, verifier = (
         render_html([replace(report(), rates=flawed_report().rates)]) for report in (curved_report, clean_report)
@@ -114,6 +115,7 @@ def test_rates_of_pairs_are_not_told_as_those_of_a_verifier():
     assert "scored above an honest wrong answer" in verifier
 
 
+@pytest.mark.slow
 def test_the_page_draws_how_often_a_model_is_right_by_how_sure_it_is():
     page = render_html([curved_report()])
     assert page.count('class="stated"') == 2

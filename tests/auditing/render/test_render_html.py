@@ -161,6 +161,7 @@ def test_template_syntax_in_a_completion_is_shown_not_run():
     assert "{{ 7 * 7 }}" in words(render_html([hostile_report("{{ 7 * 7 }}")]))
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_and_runs_its_own_script_alone():
     page = render_html([flawed_report(), clean_report()], sections=[Section("s", pictures=[_figure()])])
     tags = outline(page).tags

@@ -78,6 +78,7 @@ def test_code_is_what_was_given_made_visible(text):
     assert inline.children[1].content == plain(text)
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="`@<a \\*[]()!#|,.", max_size=80))
 def test_no_mixture_of_backticks_lets_a_token_out(text):
     code, prose = texts_of(f"- **x** {_prose(text)}")
@@ -91,6 +92,7 @@ def test_ordinary_words_stay_words():
     assert _prose("Use `rewards.exact_number`, or ask <b>.") == "Use `rewards.exact_number`, or ask `<b>.`"
 
 
+@pytest.mark.slow
 def test_a_long_report_fits_a_comment_and_says_what_is_left_out():
     report = flawed_report()
     many = [replace(report.findings[0], probe=f"probe{k}", message="é\u200b@" * 60) for k in range(150)]

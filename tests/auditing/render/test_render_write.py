@@ -18,6 +18,7 @@ def refuse_constant(name: str) -> None:
     raise AssertionError(f"{name} is not JSON")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("report", [flawed_report(), clean_report(), curved_report()])
 @pytest.mark.parametrize("floor", ["info", "medium", "critical"])
 def test_a_report_fits_the_published_schema(report, floor):
@@ -53,6 +54,7 @@ def test_the_schema_refuses_what_is_no_report(broken):
         jsonschema.validate({**clean_report().as_json(), **broken}, report_schema())
 
 
+@pytest.mark.slow
 def test_one_report_gives_its_own_record_and_a_page(tmp_path):
     paths = write_report(flawed_report(), str(tmp_path / "deep" / "er"), "high")
     record = json.loads(paths.json.read_text())

@@ -113,6 +113,7 @@ def test_a_server_that_recovers_is_asked_again_and_a_dead_one_leaves_the_row_uns
         score(reward, [row])
 
 
+@pytest.mark.slow
 def test_a_server_that_never_ends_its_answer_is_given_up(serve, monkeypatch):
     monkeypatch.setattr(fusion, "SPARE", 0.1)
     _, sandbox = serve(drips, attempts=1, run_timeout=0.1)

@@ -125,6 +125,7 @@ def test_each_row_has_its_reason_and_a_second_run_asks_only_for_what_is_missing(
     assert set(troubled.answered.values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_row_whose_second_order_failed_goes_on_from_the_first(serve, tmp_path):
     good = says("<answer>[[A]]</answer>")
     server, backend = serve(good, fails(503), good, cache_dir=tmp_path, attempts=1, concurrency=1)
@@ -137,6 +138,7 @@ def test_a_row_whose_second_order_failed_goes_on_from_the_first(serve, tmp_path)
     assert (backend.usage.requests, backend.usage.cached) == (3, 1)
 
 
+@pytest.mark.slow
 def test_a_second_turn_that_failed_goes_on_from_the_first_turn(serve, tmp_path):
     script = (says("<criteria>logic</criteria>"), fails(503), says(r"\boxed{1}"))
     server, backend = serve(*script, cache_dir=tmp_path, attempts=1)

@@ -115,6 +115,7 @@ def test_a_reply_of_another_form_is_damage_even_with_its_checksum(tmp_path, text
     assert "damaged reply" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_anywhere_never_changes_a_reply(tmp_path, caplog):
     """Every 97th byte of the file, one at a time."""
     reply = "Verdict: YES " * 20

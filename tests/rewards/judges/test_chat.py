@@ -60,6 +60,7 @@ def test_half_an_emoji_crosses_the_wire_and_comes_back(serve, tmp_path):
     assert len(server.bodies) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_a_passing_failure_is_tried_again(serve, status):
     server, backend = serve(fails(status), fails(status), says("YES"))
@@ -67,6 +68,7 @@ def test_a_passing_failure_is_tried_again(serve, status):
     assert len(server.bodies) == 3
 
 
+@pytest.mark.slow
 def test_retry_after_is_respected(serve, monkeypatch):
     waits, sleep = [], asyncio.sleep
     monkeypatch.setattr(chat.asyncio, "sleep", lambda seconds: waits.append(seconds) or sleep(0))
@@ -75,6 +77,7 @@ def test_retry_after_is_respected(serve, monkeypatch):
     assert [wait for wait in waits if wait] == [7.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -120,6 +123,7 @@ def test_a_key_that_is_missing_or_cannot_be_one_is_named(serve, monkeypatch):
     assert len(server.bodies) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refused_question_is_told_from_an_endpoint_that_refuses_all(serve, status):
     server, backend = serve(fails(status, "too long"), says("hello"), fails(status, "too long"))
@@ -156,6 +160,7 @@ def test_a_reply_that_was_cut_off_or_refused_is_no_verdict_on_this_row(serve):
         raise empty
 
 
+@pytest.mark.slow
 def test_a_text_that_was_filtered_or_broke_off_is_no_reply(serve):
     _, backend = serve(*(says("Verdict: YES", finish_reason=why) for why in ("content_filter", "error")))
     filtered, broken = refused(backend), refused(backend)
@@ -235,6 +240,7 @@ def test_all_slots_are_used_and_no_more(serve):
     assert len(server.bodies) == 24
 
 
+@pytest.mark.slow
 def test_one_limit_holds_for_all_threads_and_loops(serve):
     gate = threading.Barrier(2, timeout=30)
 
@@ -312,6 +318,7 @@ def test_a_forgotten_backend_leaves_no_thread_behind(endpoint):
     assert not thread.is_alive()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_packed_answer_is_read_up_to_a_limit(serve, encoding):
     pack = gzip.compress if encoding == "gzip" else zlib.compress
@@ -341,6 +348,7 @@ def test_an_endless_answer_and_a_foreign_packing_are_refused(serve):
         backend.complete(question())
 
 
+@pytest.mark.slow
 def test_a_cached_reply_is_not_asked_for_again_not_even_by_another_backend(serve, tmp_path):
     server, backend = serve(says("first"), says("second"), cache_dir=tmp_path)
     again = ChatBackend("tiny", base_url=server.url, api_key_env="TEST_JUDGE_KEY", cache_dir=tmp_path)
@@ -351,12 +359,14 @@ def test_a_cached_reply_is_not_asked_for_again_not_even_by_another_backend(serve
     again.close()
 
 
+@pytest.mark.slow
 def test_a_failure_is_not_cached(serve, tmp_path):
     _, backend = serve(fails(404), says("YES"), cache_dir=tmp_path)
     refused(backend)
     assert backend.complete(question()) == "YES"
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_is_counted(serve):
     counts = {"usage": {"prompt_tokens": 30, "completion_tokens": 2}}
     odd = {"usage": {"prompt_tokens": -1, "completion_tokens": True}}
@@ -368,6 +378,7 @@ def test_what_was_asked_for_is_counted(serve):
     assert pickle.loads(pickle.dumps(backend)).usage == (0, 0, 0, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "echo",
     [
@@ -405,6 +416,7 @@ def test_a_password_in_the_address_is_not_shown(key):
     assert "http://***@127.0.0.1:1/v1" in str(error)
 
 
+@pytest.mark.slow
 def test_it_works_in_one_event_loop_after_another_and_after_pickling(serve):
     _, backend = serve(says("YES"))
     assert [asyncio.run(backend(question())) for _ in range(2)] == ["YES", "YES"]

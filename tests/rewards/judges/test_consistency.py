@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+import pytest
 from tests.rewards.judges.endpoint import Scripted, fails, says
 
 from rewardsmith.data import PreferenceRow
@@ -98,6 +99,7 @@ def test_the_order_is_random_by_row_and_the_same_in_every_run():
     assert nothing.first_pass_accuracy is None
 
 
+@pytest.mark.slow
 def test_a_second_run_goes_on_where_the_first_ended_and_pays_nothing_twice(serve, tmp_path):
     """The server refuses one of three questions; the second run asks that one alone, and nothing that it has."""
     rows = [PreferenceRow(name, "good", "bad") for name in ("one", "two", "three")]

@@ -138,6 +138,7 @@ def test_anything_else_is_no_index(text):
     assert first_error_index(text, 3) is None
 
 
+@pytest.mark.slow
 @given(st.text(alphabet=r'\boxed{}-0123456789 ":index', max_size=60), st.integers(1, 5))
 def test_an_index_is_always_in_range(text, n_steps):
     index = first_error_index(text, n_steps)

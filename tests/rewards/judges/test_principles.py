@@ -160,6 +160,7 @@ def test_no_text_makes_the_parser_raise(text):
     assert parse_judgements(text) is None or text
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.integers(-5, 20), st.integers(1, 20)),

@@ -81,6 +81,7 @@ def test_a_backend_that_is_a_function_gives_no_log_probabilities():
     assert asyncio.run(replied(Scripted("Yes"), QUESTION, logprobs=5)) == Reply("Yes")
 
 
+@pytest.mark.slow
 def test_it_speaks_the_messages_format_of_anthropic(claude, key):
     usage = {"input_tokens": 20, "cache_read_input_tokens": 10, "cache_creation_input_tokens": None, "output_tokens": 2}
     thinking = {"type": "thinking", "thinking": "NO?", "signature": "x"}

@@ -56,6 +56,7 @@ def test_no_verdict_or_a_disputed_one_is_unscored(text):
     assert yes_or_no(text) is None
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="YESNOyesno .:\n>*`\"'", max_size=40))
 def test_a_judge_that_ends_on_no_is_never_read_as_yes(candidate):
     assert yes_or_no(f"The response reads:\n{candidate}\nVerdict: NO") is not True

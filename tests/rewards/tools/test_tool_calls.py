@@ -110,6 +110,7 @@ def by_every_matching(given, wanted, price):
     return -3 + 6 * price * (jaccard([g.name for g in wanted], [c.name for c in given]) + best) / total
 
 
+@pytest.mark.slow
 def test_the_score_is_that_of_the_best_of_all_matchings():
     draw = random.Random(4)
 

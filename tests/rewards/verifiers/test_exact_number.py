@@ -64,6 +64,7 @@ def test_nothing_a_policy_writes_raises_and_the_score_is_a_verdict(text, key):
     assert exact_number([text], [key]) in ([0.0], [1.0], [None])
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(value=st.fractions(max_denominator=1000))
 def test_a_fraction_is_read_as_the_fraction_it_is(value):

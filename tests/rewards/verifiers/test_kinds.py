@@ -274,6 +274,7 @@ def test_the_same_text_is_equal_even_where_it_cannot_be_read(key):
     assert math_equal([rf"\boxed{{{key}}}", "7"], [key, key]) == [1.0, 0.0 if key[:2] == "99" else None]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(n=st.integers(0, 10**6), base=st.integers(2, 9), other=st.integers(2, 9))
 def test_a_base_is_part_of_the_numeral(n, base, other):
@@ -314,6 +315,7 @@ def test_matrices_and_determinants_agree_with_numpy(cells, place):
     assert verdict(written(cells, "vmatrix", r"\\"), str(value + 1)) == 0.0
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(a=small, b=small, c=small)
 def test_products_of_polynomials_agree_with_sympy(a, b, c):
