@@ -425,6 +425,10 @@ def test_scale_offset_and_the_order_of_items_do_not_matter():
             r"run_benchmark: protocol is 'rb3', which is not one of 'rewardbench', 'rewardbench2', 'rm_bench'",
         ),
         (
+            lambda: run_benchmark(len, [pair("shp")], protocol="process_bench"),
+            r"item '0' of shp lacks a column `steps` or `label`, which process_bench needs\. Read the items with",
+        ),
+        (
             lambda: run_benchmark(len, [pair("shp")], protocol="rewardbench", ratings=True),
             r"run_benchmark: ratings is True, and rewardbench has no rule for failed ratings\. Leave it out",
         ),

@@ -72,6 +72,13 @@ def run_benchmark(
             f"run_benchmark: ratings is True, and {protocol} has no rule for failed ratings. Leave it out; unscored "
             "items are left out and named."
         )
+    if protocol == "process_bench" and (
+        lacking := next((row for row in rows if not {"steps", "label"} <= row.columns.keys()), None)
+    ):
+        raise ValueError(
+            f"run_benchmark: item {lacking.item_id!r} of {lacking.subset} lacks a column `steps` or `label`, which "
+            "process_bench needs. Read the items with `read_benchmark`, or choose another protocol."
+        )
     target, how = as_target(reward), {"ratings": True} if ratings else {}
     if protocol == "process_bench":
         predicted, reasons = asking.ask_first_errors(target, rows, threshold, **options)

@@ -451,3 +451,9 @@ def test_limits_below_their_least_are_refused(options):
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(ValueError, match=r"is no address\. Begin it with http:// or https://"):
         ChatBackend("tiny", base_url=address)
+
+
+@pytest.mark.parametrize("field", ["messages", "model", "n", "stream"])
+def test_a_field_of_the_backend_s_own_is_no_parameter(field):
+    with pytest.raises(ValueError, match=f"parameters has {field}, which the backend sets itself .* Leave it out"):
+        ChatBackend("tiny", base_url="http://localhost", parameters={field: 2})

@@ -41,7 +41,7 @@ def test_a_score_is_sigma_of_the_model_on_question_key_and_completion(reward):
 
 def test_a_row_without_a_key_or_too_long_is_unscored_with_its_reason(reward):
     reward.max_length = 40
-    found = reward.reasoned(PROMPTS, ["7", "7 " * 40, "7"], answer=[None, "7", "7"])
+    found = reward.reasoned(PROMPTS, ["7", "7 " * 40, "7"], answer=[" ", "7", "7"])
     assert found[0] == Unscored("the row has no key")
     assert "tokens" in found[1].why
     assert 0 < found[2] < 1

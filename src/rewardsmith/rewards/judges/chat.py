@@ -106,6 +106,11 @@ class ChatBackend:
                 "it with the path before /chat/completions, without ? or #."
             )
         self.parameters = dict(self.parameters)
+        if taken := sorted(self.parameters.keys() & {"messages", "model", "n", "stream", "system"}):
+            raise ValueError(
+                f"{self._name}: parameters has {', '.join(taken)}, which the backend sets itself or does not read "
+                "the replies of. Leave it out."
+            )
 
     def __repr__(self) -> str:
         return f"{self._name}({self.model!r}, url={self._place!r})"

@@ -58,7 +58,7 @@ class ReferenceReward(TemplatedReward):
         keys = [read_key(key) for key in answer]
         return [
             Unscored(key.why or "the row has no key")
-            if key.text is None
+            if not (key.text or "").strip()
             else logit
             if isinstance(logit, Unscored)
             else sigmoid(logit)
