@@ -5,7 +5,8 @@ WORKERS ?= auto
 # One more than there are cores for the slow tests, which wait for processes of their own about as long as they compute.
 SLOW_WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 SPREAD = -q --dist loadgroup --no-loadscope-reorder
-INSTALL = python -m pip install --quiet --disable-pip-version-check
+# Modules are compiled when they are first imported; most of what is installed never is.
+INSTALL = python -m pip install --quiet --disable-pip-version-check --no-compile
 TORCH := $(shell grep '^torch==' constraints.txt)
 OPENRLHF_IMPORTS := aiohttp pylatexenc transformers
 export PYTHONHASHSEED := 0
@@ -77,7 +78,8 @@ check: .venv/.installed
 fast: .venv/.installed
 	$(BIN)/pytest $(SPREAD) -n $(WORKERS) -m "not slow" --doctest-modules src tests
 
-test: .venv/.installed .venv-newest/.installed
+test:
+	$(MAKE) --jobs=2 .venv/.installed .venv-newest/.installed
 	$(MAKE) --jobs=2 --output-sync lint models
 	$(BIN)/pytest $(SPREAD) -n $(SLOW_WORKERS) --doctest-modules src tests
 
