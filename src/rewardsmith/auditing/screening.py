@@ -26,6 +26,7 @@ from rewardsmith.auditing.trials import (
     milder,
     send,
     severity_of,
+    written,
 )
 from rewardsmith.data import Row
 from rewardsmith.measures.intervals import most_share, share_right
@@ -40,32 +41,30 @@ OPEN = "the others, in turn, with rows that scored higher"
 
 
 class _Place(NamedTuple):
-    """One way of a variant on one case."""
+    """One way of a variant on one case, and its texts, controls last."""
 
     number: int
     case: Case
     way: Way
+    texts: tuple[str, ...]
 
     @property
     def n(self) -> int:
-        return len(self.way.texts) + len(self.way.controls)
-
-    def text(self, k: int) -> str:
-        return (*self.way.texts, *self.way.controls)[k](*self.case.given) or ""
+        return len(self.texts)
 
     def row(self, k: int) -> Row:
-        return self.case.row(self.text(k))
+        return self.case.row(self.texts[k])
 
     def trial(self, scores: Sequence[float]) -> Trial:
-        return Trial(self.case, 0, tuple(map(self.text, range(self.n))), tuple(scores))
+        return Trial(self.case, 0, self.texts, tuple(scores))
 
 
 def _fitting(variants: Sequence[Variant], case: Case, asked: Counter[int]) -> Iterator[_Place]:
     """Yield a way of each variant that fits a case, those tried least first."""
     for number in sorted(range(len(variants)), key=asked.__getitem__):
         way = variants[number].ways[(asked[number] + number) % len(variants[number].ways)]
-        if all(write(*case.given) is not None for write in (*way.texts, *way.controls)):
-            yield _Place(number, case, way)
+        if (texts := written(way, case)) is not None:
+            yield _Place(number, case, way, texts)
 
 
 def in_turn(

@@ -69,6 +69,16 @@ class Case(NamedTuple):
     row: Callable[[str], Row]
 
 
+def written(way: Way, case: Case) -> tuple[str, ...] | None:
+    """Return the texts of a way for a case, controls last, or None if one of them does not fit."""
+    texts = []
+    for write in (*way.texts, *way.controls):
+        if (text := write(*case.given)) is None:
+            return None
+        texts.append(text)
+    return tuple(texts)
+
+
 class Trial(NamedTuple):
     """One case under one way of a variant: the texts and their scores, controls last."""
 
@@ -102,12 +112,10 @@ def send(
     laid = []
     for variant in variants:
         way_of: dict[Hashable, int] = {}  # all cases of a group in one way
-        writers = [(*way.texts, *way.controls) for way in variant.ways]
         places = []
         for case in cases:
-            number = way_of.setdefault(case.group, len(way_of)) % len(writers)
-            texts = tuple(text for write in writers[number] if (text := write(*case.given)) is not None)
-            if len(texts) == len(writers[number]):
+            number = way_of.setdefault(case.group, len(way_of)) % len(variant.ways)
+            if (texts := written(variant.ways[number], case)) is not None:
                 places.append((case, number, texts))
         n_unfit = len(cases) - len(places)
         if len(places := places[:most]) >= fewest:

@@ -46,6 +46,7 @@ def key_kind(key: str) -> Kind:
     return "text" if len(body.split()) > 1 else "word"
 
 
+@lru_cache(maxsize=4096)
 def equivalent(a: str, b: str) -> bool | None:
     r"""Return whether two answers denote the same thing, or None if uncertain.
 
