@@ -24,7 +24,7 @@ from rewardsmith.monitors import (
 )
 from rewardsmith.monitors.kinds import dead_group_rate, infinite_rewards, unscored_rate
 from rewardsmith.monitors.measures import dead_groups, length_correlation, source_key
-from rewardsmith.monitors.rows import canary_rows, count_rewarded, evidence
+from rewardsmith.monitors.monitor import canary_rows, count_rewarded, evidence
 
 NAN = float("nan")
 

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
+from rewardsmith.monitors import readings
 from rewardsmith.monitors.measures import source_key
 from rewardsmith.monitors.monitor import Monitor
-from rewardsmith.monitors.readings import (
-    Range,
-    read_count,
-    read_dead_groups,
-    read_divergence,
-    read_flat_gold,
-    read_gap,
-    read_length,
-    read_level,
-    read_share,
-)
+from rewardsmith.monitors.readings import Range
 
 
 def proxy_gold_divergence(*, window: int = 10, alpha: float = 0.01, at_least: float = 0.02) -> Monitor:
     """Alarm if the proxy rose while gold fell by more than `at_least`."""
     return Monitor(
         name="proxy_gold_divergence",
-        read=partial(read_divergence, window=window, alpha=alpha),
+        read=partial(readings.read_divergence, window=window, alpha=alpha),
         threshold=at_least,
         message="The reward rose while gold fell by {value:.3g} (at least {low:.3g}).",
         advice="The policy exploits the reward. Stop, audit it on these completions, and train on a repaired one.",
@@ -60,23 +51,16 @@ def flat_gold(
         at_least: lower bound of the proxy's rise, as a share of its range.
         keeps_pace: the share of the proxy's rise that is enough for gold.
     """
-    for name, declared in (("gold_range", gold_range), ("proxy_range", proxy_range)):
+    ranges = {"gold": gold_range, "proxy": proxy_range}
+    for name, declared in ranges.items():
         if declared is not None and not declared[0] < declared[1]:
-            raise ValueError(f"flat_gold: {name} is {declared}. Pass the lowest value and a higher one.")
+            raise ValueError(f"flat_gold: {name}_range is {declared}. Pass the lowest value and a higher one.")
     if window < 2 or patience < 1:
         raise ValueError(f"flat_gold: window={window}, patience={patience}. Pass window ≥ 2 and patience ≥ 1.")
+    read = partial(readings.read_flat_gold, window=window, alpha=alpha, grace=grace, patience=patience, ranges=ranges)
     return Monitor(
         name="flat_gold",
-        read=partial(
-            read_flat_gold,
-            window=window,
-            alpha=alpha,
-            grace=grace,
-            patience=patience,
-            keeps_pace=keeps_pace,
-            gold_range=gold_range,
-            proxy_range=proxy_range,
-        ),
+        read=partial(read, keeps_pace=keeps_pace),
         threshold=at_least,
         message="The reward rose by {value:.0%} of its range (at least {low:.0%}), gold by {gold:.1%} of its own "
         "(at most {gold_high:.1%}).",
@@ -107,17 +91,10 @@ def proxy_above_gold(
     >>> monitor.read([{"proxy": 0.9, "gold": 0.1}] * 90).also
     {'proxy': 0.9, 'gold': 0.1}
     """
+    ranges = {"gold": gold_range, "proxy": proxy_range}
     return Monitor(
         name="proxy_above_gold",
-        read=partial(
-            read_gap,
-            window=window,
-            alpha=alpha,
-            grace=grace,
-            patience=patience,
-            gold_range=gold_range,
-            proxy_range=proxy_range,
-        ),
+        read=partial(readings.read_gap, window=window, alpha=alpha, grace=grace, patience=patience, ranges=ranges),
         threshold=at_least,
         message="The reward is at {proxy:.0%} of its range and gold at {gold:.0%} of its own, which has not risen.",
         advice="Rows get the reward without what it stands for. Read the completions with the highest rewards, and "
@@ -140,7 +117,7 @@ def proxy_outcome_divergence(
     return Monitor(
         name=f"proxy_outcome_divergence({auxiliary}, {outcome})",
         read=partial(
-            read_divergence, window=window, alpha=alpha, rises=source_key(auxiliary), falls=source_key(outcome)
+            readings.read_divergence, window=window, alpha=alpha, rises=source_key(auxiliary), falls=source_key(outcome)
         ),
         threshold=at_least,
         message="The auxiliary reward rose while the outcome fell by {value:.3g} (at least {low:.3g}).",
@@ -154,7 +131,7 @@ def canary_false_positives(*, at_most: float = 0.02, alpha: float = 0.01) -> Mon
     """Alarm if content-free completions are rewarded more often than `at_most`."""
     return Monitor(
         name="canary_false_positives",
-        read=partial(read_share, count="canary_rewarded", of="canary_n", window=1, alpha=alpha),
+        read=partial(readings.read_share, count="canary_rewarded", of="canary_n", window=1, alpha=alpha),
         threshold=at_most,
         message="{value:.1%} of {n} content-free completions are rewarded (at least {low:.1%}).",
         advice="Add data.MASTER_KEYS completions as negatives (data.add_truncated_negatives), or gate the reward.",
@@ -167,7 +144,7 @@ def length_bias(*, window: int = 10, alpha: float = 0.01, at_most: float = 0.5) 
     """Alarm if longer completions score higher within a group: ρ above `at_most`."""
     return Monitor(
         name="length_bias",
-        read=partial(read_length, window=window, alpha=alpha),
+        read=partial(readings.read_length, window=window, alpha=alpha),
         threshold=at_most,
         message="Within a prompt's group, reward and length correlate at {value:.2f} (at least {low:.2f}).",
         advice="Read the longest completions. If they add no content, use transforms.length_penalty.",
@@ -179,7 +156,7 @@ def dead_group_rate(*, window: int = 10, alpha: float = 0.01, at_most: float = 0
     """Alarm if more groups than `at_most` have no signal, unless gold is measured and at its ceiling."""
     return Monitor(
         name="dead_group_rate",
-        read=partial(read_dead_groups, window=window, alpha=alpha),
+        read=partial(readings.read_dead_groups, window=window, alpha=alpha),
         threshold=at_most,
         message="{value:.0%} of groups have no signal, as all their completions score the same.",
         advice="The prompts are solved or too hard. Draw others, or raise num_generations or the temperature.",
@@ -190,7 +167,7 @@ def unscored_rate(*, window: int = 10, alpha: float = 0.01, at_most: float = 0.0
     """Alarm if more rows than `at_most` get no score."""
     return Monitor(
         name="unscored_rate",
-        read=partial(read_share, count="unscored", of="n_rows", window=window, alpha=alpha),
+        read=partial(readings.read_share, count="unscored", of="n_rows", window=window, alpha=alpha),
         threshold=at_most,
         message="{value:.1%} of completions could not be scored (at least {low:.1%}).",
         advice="Read those completions, as a policy can learn to break its grader. Fix the reward's failures first.",
@@ -202,7 +179,7 @@ def infinite_rewards() -> Monitor:
     """Alarm at the first ±inf."""
     return Monitor(
         name="infinite_rewards",
-        read=partial(read_count, key="infinite"),
+        read=partial(readings.read_count, key="infinite"),
         threshold=0.0,
         message="{value:.0f} scores of one batch were infinite and left unscored.",
         advice="Bound the reward: look for log(0) or a division by 0.",
@@ -218,7 +195,7 @@ def changed_files() -> Monitor:
     """
     return Monitor(
         name="changed_files",
-        read=partial(read_count, key="changed_files"),
+        read=partial(readings.read_count, key="changed_files"),
         threshold=0.0,
         message="{value:.0f} files changed that no rollout may change.",
         advice="Read the record's `changes` and those episodes, leave them out, and keep rewards and tests where the "
@@ -231,7 +208,7 @@ def kl_budget(*, window: int = 10, alpha: float = 0.01, at_most: float = 0.5) ->
     """Alarm if the policy is more than `at_most` nats per token from its reference; shows the reward gained."""
     return Monitor(
         name="kl_budget",
-        read=partial(read_level, key="kl", window=window, alpha=alpha),
+        read=partial(readings.read_level, key="kl", window=window, alpha=alpha),
         threshold=at_most,
         message="The policy is {value:.2g} nats per token from its reference, above {threshold:g}. "
         "The reward rose by {gained:.2g} since the start.",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from rewardsmith.measures import wilson_interval
 from rewardsmith.measures.sequential import Reading, change, dependence, level, pooled_correlation, spent
 from rewardsmith.monitors.measures import Record
 
+History = Sequence[Record]
 Range = tuple[float, float]
+Ranges = Mapping[str, Range | None]
+"""The declared ranges of `proxy` and `gold`."""
 
 
-def blocks(history: Sequence[Record], keys: Sequence[str], *, window: int) -> list[list[Record]]:
+def blocks(history: History, keys: Sequence[str], *, window: int) -> list[list[Record]]:
     """Return consecutive blocks of `window` records with all `keys`; [] unless the newest record completes one."""
     whole = [record for record in history if all(record.get(key) is not None for key in keys)]
     if not whole or whole[-1] is not history[-1] or len(whole) % window:
@@ -22,7 +25,7 @@ def blocks(history: Sequence[Record], keys: Sequence[str], *, window: int) -> li
 
 
 def read_divergence(
-    history: Sequence[Record], *, window: int, alpha: float, rises: str = "proxy", falls: str = "gold"
+    history: History, *, window: int, alpha: float, rises: str = "proxy", falls: str = "gold"
 ) -> Reading | None:
     """Read how far one figure fell between two blocks over which another rose; the clearest such fall.
 
@@ -47,15 +50,7 @@ def read_divergence(
 
 
 def read_flat_gold(
-    history: Sequence[Record],
-    *,
-    window: int,
-    alpha: float,
-    grace: int,
-    patience: int,
-    keeps_pace: float,
-    gold_range: Range | None,
-    proxy_range: Range | None,
+    history: History, *, window: int, alpha: float, grace: int, patience: int, keeps_pace: float, ranges: Ranges
 ) -> Reading | None:
     """Read the proxy's rise since the run's first block if gold did not keep pace with it.
 
@@ -73,16 +68,13 @@ def read_flat_gold(
     Returns:
         Δp with its bounds; `also` holds `gold`, the rise of gold, and `gold_high`, its upper bound.
     """
-    found = blocks(history, ("proxy", "gold"), window=window)
-    proxy_extent = extent(history, "proxy", proxy_range)
-    gold_extent = extent(history, "gold", gold_range)
-    if len(found) <= max(grace, patience) or proxy_extent is None or gold_extent is None:
+    proxy, gold = (_shares(history, key, ranges[key], window=window) for key in ("proxy", "gold"))
+    if len(proxy) <= max(grace, patience) or not gold:
         return None
-    proxy, gold = _shares(found, "proxy", proxy_extent), _shares(found, "gold", gold_extent)
     lead = [
         [p * keeps_pace - g for p, g in zip(*pair, strict=True)] for pair in zip(proxy, gold, strict=True)
     ]  # it rises if gold does not keep pace
-    look, held = spent(alpha, len(found) - max(grace, patience)), range(len(found) - patience, len(found))
+    look, held = spent(alpha, len(proxy) - max(grace, patience)), range(len(proxy) - patience, len(proxy))
     rises, leads = (
         [change(figure[0], figure[i], alpha=look, inflation=dependence(figure)) for i in held]
         for figure in (proxy, lead)
@@ -97,20 +89,13 @@ def read_flat_gold(
         fmean([fmean(block) for block in part]) for part in (proxy[-patience:], proxy[:-patience][-patience:])
     )
     stalled = late - before < rises[-1].value / 5 and fmean(proxy[-1]) < 0.8
-    if sets_out or not has_room or (stalled and len(found) <= 2 * grace):
+    if sets_out or not has_room or (stalled and len(proxy) <= 2 * grace):
         return None
     return rises[-1]._replace(also={"gold": gain.value, "gold_high": gain.high})
 
 
 def read_gap(
-    history: Sequence[Record],
-    *,
-    window: int,
-    alpha: float,
-    grace: int,
-    patience: int,
-    gold_range: Range | None,
-    proxy_range: Range | None,
+    history: History, *, window: int, alpha: float, grace: int, patience: int, ranges: Ranges
 ) -> Reading | None:
     """Read p − g over the newest block, proxy and gold as shares of their ranges (`extent`).
 
@@ -121,23 +106,20 @@ def read_gap(
         The smallest gap of these blocks with the newest block's bounds; `also` holds `proxy` and `gold`, the newest
         block's means as shares.
     """
-    found = blocks(history, ("proxy", "gold"), window=window)
-    proxy_extent = extent(history, "proxy", proxy_range)
-    gold_extent = extent(history, "gold", gold_range)
-    if len(found) <= max(grace, patience) or proxy_extent is None or gold_extent is None:
+    proxy, gold = (_shares(history, key, ranges[key], window=window) for key in ("proxy", "gold"))
+    if len(proxy) <= max(grace, patience) or not gold:
         return None
-    proxy, gold = _shares(found, "proxy", proxy_extent), _shares(found, "gold", gold_extent)
     gap = [[p - g for p, g in zip(*pair, strict=True)] for pair in zip(proxy, gold, strict=True)]
     held = gap[-patience:]
     means = [fmean(block) for block in held]
     drawn, followed = (fmean(figure[-1]) - fmean(figure[0]) for figure in (proxy, gold))
     if drawn > 0.25 or followed > 0.1 or means[0] - means[-1] > 0.05:
         return None
-    newest = level(gap[-1], alpha=spent(alpha, len(found) - max(grace, patience)), inflation=dependence(held))
+    newest = level(gap[-1], alpha=spent(alpha, len(proxy) - max(grace, patience)), inflation=dependence(held))
     return newest._replace(value=min(means), also={"proxy": fmean(proxy[-1]), "gold": fmean(gold[-1])})
 
 
-def extent(history: Sequence[Record], key: str, declared: Range | None) -> Range | None:
+def extent(history: History, key: str, declared: Range | None) -> Range | None:
     """Return the range of a score: as declared, else of the rows so far, or (0, 1) if all have one value in it.
 
     None if all rows have one value outside [0, 1], which does not show the unit.
@@ -153,19 +135,17 @@ def extent(history: Sequence[Record], key: str, declared: Range | None) -> Range
     return (0.0, 1.0) if 0 <= low <= 1 else None
 
 
-def read_length(history: Sequence[Record], *, window: int, alpha: float) -> Reading | None:
+def read_length(history: History, *, window: int, alpha: float) -> Reading | None:
     """Read the within-group correlation of reward and length over the newest block."""
-    found = blocks(history, ("length_correlation",), window=window)
-    if not found:
+    if not (found := blocks(history, ("length_correlation",), window=window)):
         return None
     values, freedoms = _column(found[-1], "length_correlation"), _column(found[-1], "length_freedom")
     return pooled_correlation(values, [int(f) for f in freedoms], alpha=spent(alpha, len(found)))
 
 
-def read_share(history: Sequence[Record], *, count: str, of: str, window: int, alpha: float) -> Reading | None:
+def read_share(history: History, *, count: str, of: str, window: int, alpha: float) -> Reading | None:
     """Read a share over the newest block, `count` summed over `of` summed, with Wilson's interval."""
-    found = blocks(history, (count, of), window=window)
-    if not found:
+    if not (found := blocks(history, (count, of), window=window)):
         return None
     hits, n = (int(sum(_column(found[-1], key))) for key in (count, of))
     if n == 0:
@@ -174,7 +154,7 @@ def read_share(history: Sequence[Record], *, count: str, of: str, window: int, a
     return Reading(hits / n, low, high, n)
 
 
-def read_dead_groups(history: Sequence[Record], *, window: int, alpha: float) -> Reading | None:
+def read_dead_groups(history: History, *, window: int, alpha: float) -> Reading | None:
     """Read the share of groups without a signal over the newest block; None where gold is within 5 % of its ceiling.
 
     Groups of solved prompts have no signal either. The ceiling is the upper end of gold's `extent`.
@@ -186,10 +166,9 @@ def read_dead_groups(history: Sequence[Record], *, window: int, alpha: float) ->
     return read_share(history, count="dead_groups", of="n_groups", window=window, alpha=alpha)
 
 
-def read_level(history: Sequence[Record], *, key: str, window: int, alpha: float) -> Reading | None:
+def read_level(history: History, *, key: str, window: int, alpha: float) -> Reading | None:
     """Read the mean of `key` over the newest block; `also` holds `gained`, the proxy's rise since the first block."""
-    found = blocks(history, (key,), window=window)
-    if not found:
+    if not (found := blocks(history, (key,), window=window)):
         return None
     columns = [_column(block, key) for block in found]
     reading = level(columns[-1], alpha=spent(alpha, len(found)), inflation=dependence(columns))
@@ -197,7 +176,7 @@ def read_level(history: Sequence[Record], *, key: str, window: int, alpha: float
     return reading._replace(also={"gained": fmean(newest) - fmean(first) if first and newest else math.nan})
 
 
-def read_count(history: Sequence[Record], *, key: str) -> Reading | None:
+def read_count(history: History, *, key: str) -> Reading | None:
     """Read the newest record's own count, which needs no interval."""
     value = history[-1].get(key) if history else None
     return None if value is None else Reading(float(value), float(value), float(value), 1)
@@ -207,7 +186,11 @@ def _column(records: Sequence[Record], key: str) -> list[float]:
     return [float(record[key]) for record in records]
 
 
-def _shares(found: Sequence[Sequence[Record]], key: str, extent: Range) -> list[list[float]]:
-    """Return each block's values as shares of their range."""
-    low, high = extent
+def _shares(history: History, key: str, declared: Range | None, *, window: int) -> list[list[float]]:
+    """Return the values of each block of proxy and gold as shares of their range, [] if that is unknown."""
+    known = extent(history, key, declared)
+    if known is None:
+        return []
+    low, high = known
+    found = blocks(history, ("proxy", "gold"), window=window)
     return [[(value - low) / (high - low) for value in _column(block, key)] for block in found]

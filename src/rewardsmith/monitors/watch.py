@@ -10,8 +10,7 @@ from typing import Any
 
 from rewardsmith.monitors.kinds import default_monitors
 from rewardsmith.monitors.measures import Record
-from rewardsmith.monitors.monitor import Alarm, Monitor
-from rewardsmith.monitors.rows import evidence
+from rewardsmith.monitors.monitor import Alarm, Monitor, evidence
 
 
 class Watch:

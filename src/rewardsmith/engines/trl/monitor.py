@@ -17,8 +17,7 @@ from rewardsmith._check import check_choice
 from rewardsmith.engines.trl.gathering import ScoredBatch
 from rewardsmith.monitors import Monitor, Watch, measure_batch
 from rewardsmith.monitors.measures import Record
-from rewardsmith.monitors.monitor import Alarm
-from rewardsmith.monitors.rows import canary_rows, count_rewarded
+from rewardsmith.monitors.monitor import Alarm, canary_rows, count_rewarded
 from rewardsmith.scoring.arguments import ignore
 from rewardsmith.scoring.contracts import signature_of
 from rewardsmith.scoring.sync_async import finished
