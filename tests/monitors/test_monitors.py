@@ -386,11 +386,13 @@ def test_flat_gold_cries_wolf_less_often_than_it_says():
     assert false_alarms <= 300 * 0.1 + 3 * math.sqrt(300 * 0.1 * 0.9)
 
 
-def test_flat_gold_refuses_what_cannot_be_a_range():
-    with pytest.raises(ValueError, match=r"flat_gold: gold_range is \(1, 1\). Pass the lowest value and a higher one"):
-        flat_gold(gold_range=(1, 1))
-    with pytest.raises(ValueError, match=r"flat_gold: window=10, patience=0. Pass window ≥ 2 and patience ≥ 1"):
-        flat_gold(patience=0)
+@pytest.mark.parametrize("monitor", [flat_gold, proxy_above_gold])
+def test_what_cannot_be_a_range_or_a_window_is_refused(monitor):
+    name = monitor.__name__
+    with pytest.raises(ValueError, match=rf"{name}: gold_range is \(1, 1\). Pass the lowest value and a higher one"):
+        monitor(gold_range=(1, 1))
+    with pytest.raises(ValueError, match=rf"{name}: window=10, patience=0. Pass window ≥ 2 and patience ≥ 1"):
+        monitor(patience=0)
 
 
 def outcome(means, *, seed):

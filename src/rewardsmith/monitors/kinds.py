@@ -22,6 +22,18 @@ def proxy_gold_divergence(*, window: int = 10, alpha: float = 0.01, at_least: fl
     )
 
 
+def _checked(
+    caller: str, gold_range: Range | None, proxy_range: Range | None, *, window: int, patience: int
+) -> readings.Ranges:
+    ranges = {"gold": gold_range, "proxy": proxy_range}
+    for name, declared in ranges.items():
+        if declared is not None and not declared[0] < declared[1]:
+            raise ValueError(f"{caller}: {name}_range is {declared}. Pass the lowest value and a higher one.")
+    if window < 2 or patience < 1:
+        raise ValueError(f"{caller}: window={window}, patience={patience}. Pass window ≥ 2 and patience ≥ 1.")
+    return ranges
+
+
 def flat_gold(
     *,
     gold_range: Range | None = None,
@@ -51,12 +63,7 @@ def flat_gold(
         at_least: lower bound of the proxy's rise, as a share of its range.
         keeps_pace: the share of the proxy's rise that is enough for gold.
     """
-    ranges = {"gold": gold_range, "proxy": proxy_range}
-    for name, declared in ranges.items():
-        if declared is not None and not declared[0] < declared[1]:
-            raise ValueError(f"flat_gold: {name}_range is {declared}. Pass the lowest value and a higher one.")
-    if window < 2 or patience < 1:
-        raise ValueError(f"flat_gold: window={window}, patience={patience}. Pass window ≥ 2 and patience ≥ 1.")
+    ranges = _checked("flat_gold", gold_range, proxy_range, window=window, patience=patience)
     read = partial(readings.read_flat_gold, window=window, alpha=alpha, grace=grace, patience=patience, ranges=ranges)
     return Monitor(
         name="flat_gold",
@@ -91,7 +98,7 @@ def proxy_above_gold(
     >>> monitor.read([{"proxy": 0.9, "gold": 0.1}] * 90).also
     {'proxy': 0.9, 'gold': 0.1}
     """
-    ranges = {"gold": gold_range, "proxy": proxy_range}
+    ranges = _checked("proxy_above_gold", gold_range, proxy_range, window=window, patience=patience)
     return Monitor(
         name="proxy_above_gold",
         read=partial(readings.read_gap, window=window, alpha=alpha, grace=grace, patience=patience, ranges=ranges),
