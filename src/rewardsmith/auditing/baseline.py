@@ -20,6 +20,7 @@ from rewardsmith.equivalence.wrong import wrong_answers
 from rewardsmith.scoring.work import Scored
 
 PROBED = 8  # items on which answer formats are tried
+SIMPLEST = 4  # answer formats that are tried on four times as many items where none separates right from wrong
 CONDUCT_ROWS = 16  # rows scored repeatedly
 LEAST_OF_SPREAD = 0.05  # of the spread over formats, which right minus wrong must exceed in a verifier
 PSEUDO_KEYS = ("seven", "eleven")
@@ -214,9 +215,10 @@ def build_baseline(
     probed = items[: sizes.probed]
     formats = [*ANSWER_FORMATS, *given_formats(found or rows)] if given is None else list(given[1])
     scores = yield from _tried_in(formats, probed)
-    if not any(_means(carried).difference for carried in scores) and any(_means(carried).wins for carried in scores):
+    hopeful = [f for f, carried in zip(formats, scores, strict=True) if _means(carried).wins]
+    if not any(_means(carried).difference for carried in scores) and (hopeful or (reads_answers and keyed)):
         # Perhaps the reward accepts few keys, such as those below 1,000. More rows tell that from luck.
-        hopeful = [f for f, carried in zip(formats, scores, strict=True) if f is formats[0] or _means(carried).wins]
+        hopeful = list(dict.fromkeys((formats[0], *(hopeful or formats[:SIMPLEST]))))
         more = yield from _tried_in(hopeful, items[: 4 * sizes.probed])
         if any(_means(carried).difference for carried in more):
             formats, probed, scores = hopeful, items[: 4 * sizes.probed], more
