@@ -210,9 +210,9 @@ def _jobs() -> list[str]:
 
 
 KINDS = {
-    "models of planted faults and sound ones": Kind(_models, _model, 0.95, 3, shared=True),
-    "pages pass": Kind(_pages, _page_passes, 0.95, 2),
-    "ablations do not pass": Kind(_pages, _ablation_falls, 0.95, 2),
+    "models of planted faults and sound ones": Kind(_models, _model, 0.95, 2, shared=True),
+    "pages pass": Kind(_pages, _page_passes, 0.95, 1),
+    "ablations do not pass": Kind(_pages, _ablation_falls, 0.95, 1),
     "ablations give the documentation's numbers": Kind(_pages, _ablation_repeats, 1.0, 1),
     "jobs killed three times": Kind(_jobs, _killed, 1.0, 7),
     "biased judges are found": Kind(_biased_judges, _judge_found, 0.95, 20),
