@@ -24,6 +24,8 @@ SMALLER: dict[str, dict[str, int]] = {
 def test_an_example_brings_back_a_finite_curve_for_every_quantity_and_arm(name, monkeypatch):
     example = importlib.import_module(f"examples.{name}")
     build = example.build
+    if hasattr(example, "N"):
+        monkeypatch.setattr(example, "N", 3)  # operands, of which the example also audits all pairs
     monkeypatch.setattr(example, "build", lambda *task, **options: build(*task, **options | {"steps": WARM_STEPS}))
     panels = example.run(steps=STEPS, seed=1, **SMALLER.get(name, {}))
     arms = [list(curves) for curves in panels.values()]
