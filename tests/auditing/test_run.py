@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -508,3 +509,15 @@ def test_the_bound_of_a_question_counts_rows_that_a_variant_does_not_fit_as_not_
     assert bounds["empty"] == bounds["lookalikes"] == bounds["enumeration"] == pytest.approx(oracle)
     assert report.escapable == max(bound for bound in bounds.values() if bound is not None)
     assert bounds["latency"] is None
+
+
+def test_garbage_is_collected_as_before_once_an_audit_is_done():
+    before, during = gc.get_threshold(), []
+
+    def reward(prompt, completion, answer):
+        during.append(gc.get_threshold()[0])
+        return float(completion == answer)
+
+    audit(reward, integer_rows(4), budget=150, workers=0)
+    assert max(during) == 20 * before[0]
+    assert gc.get_threshold() == before
